@@ -1,0 +1,87 @@
+"""Who is trained on, who is held out, who is tested: splits that never share a speaker."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+
+from steps.core.errors import RecipeError
+from steps.core.rng import generator
+from steps.data.manifests import Utterance
+
+_NUM_SHOWN = 5
+
+
+def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utterances: int, seed: int, purpose: str) -> set[str]:
+    """Return speakers drawn at random, in each sub-corpus and gender about the same share.
+
+    A speaker's place in the draw depends on seed, purpose and its own id alone, so that a speaker who joins the corpus
+    changes little.
+
+    Args:
+        utterances: of those to draw from.
+        share: below 1 a fraction of the speakers that have enough utterances, and at least two speakers; else their
+            number; 0 = none.
+        min_utterances: speakers with fewer are not drawn.
+        seed: of the draw.
+        purpose: of the draw, such as "test".
+
+    Raises:
+        RecipeError: more speakers are wanted than there are, or all of them.
+    """
+    strata: dict[str, tuple[str, str]] = {}
+    counts: Counter[str] = Counter()
+    for utterance in utterances:
+        strata[utterance.speaker] = (utterance.corpus, utterance.gender)
+        counts[utterance.speaker] += 1
+    eligible = sorted(speaker for speaker, count in counts.items() if count >= min_utterances)
+    # One speaker alone makes no non-target trial.
+    num = round(share) if share >= 1 or share == 0 else max(2, round(share * len(eligible)))
+    if share > 0 and not num <= min(len(eligible), len(counts) - 1):
+        raise RecipeError(
+            f"{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
+            f"utterances ({len(counts)} speakers in all); expected that one is left over; change "
+            f"prepare.{purpose}_speakers, or add speakers"
+        )
+    members: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for speaker in eligible:
+        members[strata[speaker]].append(speaker)
+    chosen: set[str] = set()
+    for stratum, quota in _quotas({stratum: len(names) for stratum, names in members.items()}, num).items():
+        draws = {speaker: generator(seed, "folder", purpose, speaker).random() for speaker in members[stratum]}
+        chosen.update(sorted(members[stratum], key=draws.__getitem__)[:quota])
+    return chosen
+
+
+def check_disjoint(sets: Mapping[str, Iterable[Utterance]]) -> None:
+    """Raise a RecipeError if a speaker is in two sets."""
+    seen: dict[str, tuple[str, str]] = {}
+    shared: dict[str, str] = {}
+    for set_name, utterances in sets.items():
+        for utterance in utterances:
+            other, path = seen.setdefault(utterance.speaker, (set_name, utterance.path))
+            if other != set_name:
+                shared.setdefault(utterance.speaker, f"'{utterance.speaker}' ({other}: {path}, {set_name}: {utterance.path})")
+    if shared:
+        raise RecipeError(
+            f"{len(shared)} speakers are in two sets, first {', '.join(list(shared.values())[:_NUM_SHOWN])}; expected each "
+            "speaker in one set, or a system would be tested on those it was trained on; correct the split, or set "
+            "prepare.speaker_level"
+        )
+
+
+def too_few(utterances: Iterable[Utterance], min_utterances: int) -> dict[str, int]:
+    """Return speaker -> number of utterances, of the speakers who have fewer than `min_utterances`, sorted."""
+    counts = Counter(utterance.speaker for utterance in utterances)
+    return {speaker: counts[speaker] for speaker in sorted(counts) if counts[speaker] < min_utterances}
+
+
+def _quotas(sizes: Mapping[tuple[str, str], int], num: int) -> dict[tuple[str, str], int]:
+    """Return how many to take from each stratum: proportional, by largest remainder, ties by name."""
+    total = sum(sizes.values())
+    if total == 0:
+        return {}
+    exact = {stratum: num * size / total for stratum, size in sorted(sizes.items())}
+    quotas = {stratum: int(value) for stratum, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda stratum: quotas[stratum] - exact[stratum])
+    for stratum in by_remainder[: num - sum(quotas.values())]:
+        quotas[stratum] += 1
+    return quotas

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# From a corpus to a table of error rates: options, then one call per stage.
+set -euo pipefail
+
+recipe=toy        # a folder of recipes/
+system=           # one of its TOML files, several with commas, or "all"; default: what recipe.toml says
+stage=1           # first stage to run
+stop_stage=8      # last stage to run
+jobs=             # processes that share a stage's work; default: as many as there are cores
+launcher=local    # where they run
+exp=exp           # where everything is written
+data=             # the corpus's folder, for recipes that read one
+model=            # a trained model to use instead of training one (stages 3, 4 and 7 are passed over)
+settings=()       # --set section.key=value, may be repeated
+force=()          # --force: set outputs of other settings aside and make them anew
+
+usage() {
+  cat <<'HELP'
+usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher local]
+                [--exp exp] [--data DIR] [--model DIR] [--set section.key=value]... [--force] [--help]
+
+stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
+        2 extract   audio -> features                    exp/<recipe>/features/<features>
+        3 augment   copies, or a bank of sounds          exp/<recipe>/augmented/<augment>-<features>
+        4 train     network                              exp/<recipe>/<system>/model
+        5 embed     embeddings                           exp/<recipe>/<system>/embeddings
+        6 score     scores, figures                      exp/<recipe>/<system>/scores
+        7 fuse      systems of recipes/<recipe>/fusion.toml   exp/<recipe>/<fusion>/scores
+        8 report    RESULTS.md, report.html              exp/<recipe>/report
+
+  ./run.sh                                     synthetic voices, all stages, ends in a table
+  ./run.sh --recipe own --data ~/speech        your own folder of speakers (recipes/own/README.md)
+  ./run.sh --recipe own --data OTHER --model exp/voices/resnet_aam/model      a trained model on other speech
+HELP
+}
+
+fail() { echo "run.sh: $*" >&2; exit 2; }
+
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --help|-h) usage; exit 0 ;;
+    --force) force=(--force); shift ;;
+    --recipe|--system|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
+      [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
+      case "$1" in
+        --recipe) recipe=$2 ;;
+        --system) system=$2 ;;
+        --stage) stage=$2 ;;
+        --stop-stage) stop_stage=$2 ;;
+        --jobs) jobs=$2 ;;
+        --launcher) launcher=$2 ;;
+        --exp) exp=$(realpath -m -- "$2") ;;
+        --data) data=$(realpath -m -- "$2") ;;
+        --model) model=$(realpath -m -- "$2") ;;
+        --set) settings+=(--set "$2") ;;
+      esac
+      shift 2 ;;
+    *) fail "unknown option $1 (./run.sh --help lists all options)" ;;
+  esac
+done
+for number in "$stage" "$stop_stage"; do
+  [[ $number =~ ^[1-8]$ ]] || fail "stage '$number': expected a number from 1 to 8"
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
+jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
+if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
+check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
+if [ -n "$model" ]; then
+  check+=(--model "$model")
+  settings+=(--set prepare.split=test)
+fi
+plan=$(python -m steps.check "${check[@]}") || exit $?
+common=(--jobs "$jobs" --launcher "$launcher" "${settings[@]}" "${force[@]}")
+top=$exp/$recipe
+
+# run NUMBER TITLE COMMAND...: one stage, if it is among those asked for
+run() {
+  local number=$1 title=$2
+  shift 2
+  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
+  echo "stage $number: $title" >&2
+  python -m "$@" "${common[@]}"
+}
+
+while IFS=$'\t' read -r name features augmented network fused; do
+  if [ -n "$fused" ]; then continue; fi  # the line about the fusion, see stage 7
+  config=(--config "recipes/$recipe/$name.toml" --set "system.name=$name")
+  trained=$top/$network/model
+  backend=()
+  train=run
+  if [ -n "$model" ]; then
+    config=(--config "recipes/$recipe/recipe.toml" --config "$model/settings.toml" --set "system.name=$name")
+    trained=$model
+    train=:  # there is nothing to augment and nothing to train
+    if [ -d "$model/../scores" ]; then
+      config+=(--config "$model/../scores/settings.toml")
+      backend=(--backend "$model/../scores")
+    fi
+  fi
+
+  # 1. Which recordings there are, who speaks in them, and which pairs are compared.
+  run 1 "prepare $recipe" steps.prepare "${config[@]}" --out "$top/manifests"
+
+  # 2. Features of every utterance.
+  run 2 "extract $features" steps.extract "${config[@]}" --manifests "$top/manifests" --out "$top/features/$features"
+
+  # 3. Noise, rooms and voices to train against.
+  $train 3 "augment $augmented" steps.augment "${config[@]}" --manifests "$top/manifests" --out "$top/augmented/$augmented"
+
+  # 4. The network. Goes on from its last checkpoint if it was interrupted.
+  $train 4 "train $network" steps.train "${config[@]}" --manifests "$top/manifests" \
+    --features "$top/features/$features" --augmented "$top/augmented/$augmented" --out "$top/$network/model"
+
+  # 5. One vector per utterance, or one per window.
+  run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" \
+    --out "$top/$network/embeddings"
+
+  # 6. Back end, scores, calibration, figures.
+  run 6 "score $name" steps.score "${config[@]}" --manifests "$top/manifests" --embeddings "$top/$network/embeddings" \
+    "${backend[@]}" --out "$top/$name/scores"
+done <<<"$plan"
+
+# 7. Several systems as one, where the recipe says which (fusion.toml) and all of them have been scored.
+scores=()
+missing=()
+fusion=
+while IFS=$'\t' read -r name _ _ _ fused; do
+  for each in $fused; do
+    fusion=$name
+    scores+=(--scores "$top/$each/scores")
+    if [ ! -d "$top/$each/scores" ]; then missing+=("$each"); fi
+  done
+done <<<"$plan"
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "stage 7: $fusion is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
+elif [ -n "$fusion" ]; then
+  run 7 "fuse $fusion" steps.fuse --config "recipes/$recipe/fusion.toml" --manifests "$top/manifests" "${scores[@]}" \
+    --out "$top/$fusion/scores"
+fi
+
+# 8. Tables, curves, and the command that repeats each number.
+results=()
+for each in "$top"/*/scores; do results+=(--scores "$each"); done
+for each in "$top"/*/model; do if [ -d "$each" ]; then results+=(--model "$each"); fi; done
+run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" --set "report.recipe=$recipe" \
+  --manifests "$top/manifests" "${results[@]}" --out "$top/report"

@@ -1,0 +1,1 @@
+"""From embeddings to scores: transforms, PLDA, cosine, score norms, calibration, fusion. No files, float64."""

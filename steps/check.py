@@ -1,0 +1,98 @@
+"""Check a recipe's systems against every stage before the first one starts; no stage itself.
+
+`python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system,
+`<system> <features> <augmented> <system whose network it uses>` (names of folders, tabs between them), for run.sh to loop over,
+and one about the fusion, if the recipe has one.
+A typing error in the settings of stage 6 is thus found before stage 4 has trained for a day.
+"""
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from steps import augment, embed, extract, fuse, prepare, report, score, train
+from steps.core import config
+from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.log import configure
+from steps.core.stage import Stage, with_site
+
+STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
+EVERY_STAGE = [*STAGES, fuse.STAGE, report.STAGE]
+
+
+def systems_of(recipe: Path, wanted: str) -> list[str]:
+    """The systems to run: those named (with commas), or the recipe's default, or with "all" every one of them."""
+    file = recipe / "recipe.toml"
+    if not file.is_file():
+        known = sorted(path.parent.name for path in recipe.parent.glob("*/recipe.toml"))
+        raise RecipeError(f"{recipe}: no such recipe; there are: {', '.join(known)}")
+    table = tomllib.loads(file.read_text(encoding="utf-8")).get("recipe", {})
+    if wanted == "all":
+        return table["systems"]
+    return [name for name in (wanted or table["default"]).split(",") if name]
+
+
+def check_system(recipe: Path, system: str, assignments: list[str]) -> str:
+    """The line that run.sh needs for one system. Raises RecipeError for any wrong setting of any stage."""
+    built = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *assignments])
+    augmented = f"{built['augment'].name}-{built['features'].name}"
+    return "\t".join((system, built["features"].name, augmented, built["system"].model or system, ""))
+
+
+def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
+    """The line for a trained model that is tried on this recipe's corpus: its own settings, the recipe's corpus."""
+    settings = model / "settings.toml"
+    if not settings.is_file():
+        raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
+    name, scored = model.resolve().parent.name, model / ".." / "scores" / "settings.toml"
+    files = [recipe / "recipe.toml", settings, *([scored] if scored.is_file() else [])]
+    stages = [module.STAGE for module in (prepare, extract, embed, score)]
+    built = _build(files, stages, [f"system.name={name}", *assignments])
+    return "\t".join((name, built["features"].name, "", name, ""))
+
+
+def check_fusion(recipe: Path, assignments: list[str]) -> str:
+    """The line about the recipe's fusion: its name, and the systems that it needs."""
+    built = _build([recipe / "fusion.toml"], [fuse.STAGE], assignments)["fuse"]
+    return "\t".join((built.name, "-", "-", "-", " ".join(built.systems)))
+
+
+def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> dict[str, Any]:
+    """The settings of all sections of these stages. Raises RecipeError also for a section that no stage reads."""
+    layers = config.load_layers(with_site(files), assignments)
+    known = {name for stage in EVERY_STAGE for name in stage.sections} | {"site", "recipe"}
+    for section in sorted(layers.tables.keys() - known):
+        raise RecipeError(f"{files[-1]}: section [{section}] is read by no stage")
+    return {name: config.build(name, kind, layers) for stage in stages for name, kind in stage.sections.items()}
+
+
+def main() -> None:
+    """Print the lines, or one message and exit with status 2."""
+    parser = argparse.ArgumentParser(prog="python -m steps.check", allow_abbrev=False)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--system", default="")
+    parser.add_argument("--model", type=Path, default=None)
+    parser.add_argument("--set", action="append", default=[], dest="assignments")
+    options = parser.parse_args()
+    log = configure("check")
+    recipe: Path = options.recipe
+    try:
+        if options.model is not None:
+            systems_of(recipe, "")
+            lines = [check_model(recipe, options.model, options.assignments)]
+        else:
+            lines = [
+                check_system(recipe, system, options.assignments) for system in systems_of(recipe, options.system)
+            ]
+            if (recipe / "fusion.toml").is_file():
+                lines.append(check_fusion(recipe, options.assignments))
+    except RecipeError as error:
+        log.error("error: %s", error)
+        sys.exit(EXIT_USER)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Files that are either whole or absent, and the hashes of their content."""
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from steps.core.errors import RecipeError
+
+# What differs between two runs with equal figures; see `content_hash`.
+RUN_KEYS = ("commit", "dirty", "command", "seconds", "train_seconds", "machine", "date", "packages")
+_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
+    """An open file that appears under `path` only when the block ends without an exception.
+
+    Written under a temporary name in the same folder, flushed to disk, then renamed. A failure (a full disk,
+    Ctrl-C) leaves whatever stood at `path` before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(temporary, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as JSON with a fixed layout: same value, same bytes."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """The value in a JSON file. Raises RecipeError if the file is missing or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"{path}: not valid JSON ({error}); damaged after writing: delete its folder and rerun"
+        ) from None
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 (hex) of what a file says, not of how it was stored.
+
+    `.gz` files are hashed unpacked, since their header holds a time. In `result.json` the keys that name the
+    run rather than its figures (`RUN_KEYS`) are left out.
+    """
+    if path.name == "result.json":
+        kept = {key: value for key, value in read_json(path).items() if key not in RUN_KEYS}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256()
+    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tree_hashes(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Content hash of every file below `folder` that one of the glob patterns `names` matches, by relative name."""
+    paths = {path for name in names for path in folder.glob(name)}
+    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()}
+    return {str(file.relative_to(folder)): content_hash(file) for file in sorted(files)}
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def as_recipe_error(error: OSError) -> RecipeError | None:
+    """The message for a system error that the user can repair (full disk, quota, rights), else None."""
+    where = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RecipeError(f"{where}: no space left on the device; nothing finished was lost: free some and rerun")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RecipeError(f"{where}: {error.strerror}; the account that runs this needs the right to use it")
+    return None

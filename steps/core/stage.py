@@ -1,0 +1,382 @@
+"""How any stage runs: plan, refuse or skip, lock, work in parts, commit.
+
+A stage script gives a `Stage`: what it reads (settings, input folders), what it writes, and three functions:
+`units(job)` names independent pieces of work (fixed by the data, never by the number of jobs), `work(job, unit)`
+does one piece into the empty folder `job.out`, `merge(job, units)` makes the output folder of them. Everything else
+is here, once: one command line, fingerprints, resume, parts, atomic output.
+
+Layout while a stage works, and afterwards:
+    <out>.lock              who writes
+    <out>.partial/plan.json what is being made
+    <out>.partial/units/<unit>.tmp/, then renamed to <unit>/ when whole
+    <out>.partial/log/      one log a part
+    <out>.partial/out/      the merged output, then renamed to <out>/ with its stamp.json
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from steps.core import config, files
+from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.launch import LAUNCHERS, PartsFailed
+from steps.core.lock import locked
+from steps.core.log import command_line, configure, progress
+from steps.core.stamp import differences, fingerprint, input_content, read_stamp, write_stamp
+
+SITE_FILE = Path("conf/site.toml")
+ONE_UNIT = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """An input folder of a stage: option `--<name> DIR`."""
+
+    name: str
+    required: bool = True
+    many: bool = False  # the option may be given several times
+    help: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What `units`, `work` and `merge` are given."""
+
+    settings: SimpleNamespace  # a dataclass instance per section
+    site: dict[str, str]  # where corpora lie on this machine: root name -> folder
+    inputs: dict[str, Path | None]  # single inputs by name (None: not given)
+    input_lists: dict[str, list[Path]]  # inputs that may be given several times
+    out: Path  # the folder to write into
+    jobs: int
+    log: logging.Logger
+    fingerprint: str
+
+    def input(self, name: str) -> Path:
+        """The folder of a required input."""
+        folder = self.inputs[name]
+        assert folder is not None, name
+        return folder
+
+
+def _one_unit(job: Job) -> list[str]:
+    return [ONE_UNIT]
+
+
+def _merge_by_linking(job: Job, units: Mapping[str, Path]) -> None:
+    for folder in units.values():
+        place_tree(folder, job.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage: names, functions and promises (see the module's text)."""
+
+    name: str
+    version: int  # raise it when the same settings give other numbers
+    sections: Mapping[str, config.Section]
+    outputs: tuple[str, ...]  # glob patterns of promised files: each must match, all are hashed
+    optional: tuple[str, ...] = ()  # patterns of files that are hashed where there are any
+    work: Callable[[Job, str], None]
+    inputs: tuple[Input, ...] = ()
+    units: Callable[[Job], list[str]] = _one_unit
+    merge: Callable[[Job, Mapping[str, Path]], None] = _merge_by_linking
+    observe: Callable[[SimpleNamespace, dict[str, str]], dict[str, str]] = lambda settings, site: {}
+    resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
+    threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
+
+    def main(self) -> None:
+        """Run from the command line and exit: 0 done or up to date, 2 the user can repair it, 1 a bug."""
+        log = configure(self.name)
+        signal.signal(signal.SIGTERM, _raise_interrupt)
+        began = time.monotonic()
+        try:
+            status = run(self, sys.argv[1:], log)
+        except RecipeError as error:
+            log.error("error: %s", error)
+            status = EXIT_USER
+        except PartsFailed as error:
+            log.error("error: %s", error)
+            status = error.status
+        except KeyboardInterrupt:
+            log.error("interrupted; what was finished is kept, and a rerun goes on from there")
+            status = EXIT_USER
+        except OSError as error:
+            known = files.as_recipe_error(error)
+            if known is None:
+                raise
+            log.error("error: %s", known)
+            status = EXIT_USER
+        if status != 0:
+            log.error("ended with status %d after %.1f s", status, time.monotonic() - began)
+        sys.exit(status)
+
+
+def _raise_interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def parse(stage: Stage, arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line that all stages share."""
+    parser = argparse.ArgumentParser(prog=f"python -m steps.{stage.name}", allow_abbrev=False)
+    parser.add_argument(
+        "--config", action="append", default=[], type=Path, metavar="FILE", help="settings (TOML); later files win"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="assignments")
+    for each in stage.inputs:
+        action = {"action": "append", "default": []} if each.many else {"default": None}
+        parser.add_argument(f"--{each.name}", type=Path, metavar="DIR", help=each.help, **action)
+    parser.add_argument("--out", type=Path, required=False, metavar="DIR", help="the folder to make")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to share the work (default 1)")
+    parser.add_argument("--launcher", choices=sorted(LAUNCHERS), default="local")
+    parser.add_argument("--force", action="store_true", help="set an output of other settings aside and redo it")
+    parser.add_argument("--print-config", action="store_true", help="print the settings and stop")
+    parser.add_argument("--part", type=int, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs {options.jobs}: expected at least 1")
+    if options.out is None and not options.print_config:
+        parser.error("--out DIR is missing")
+    return options
+
+
+def load_settings(
+    sections: Mapping[str, config.Section], files_: Sequence[Path], assignments: Sequence[str]
+) -> tuple[SimpleNamespace, dict[str, str]]:
+    """The settings of the named sections, and the folders of [site]."""
+    layers = config.load_layers(with_site(files_), assignments)
+    settings = SimpleNamespace(**{name: config.build(name, kind, layers) for name, kind in sections.items()})
+    return settings, site_roots(layers)
+
+
+def with_site(files_: Sequence[Path]) -> list[Path]:
+    """The settings files, and then conf/site.toml if there is one: what is said of this machine outweighs a recipe."""
+    return [*files_, *([SITE_FILE] if SITE_FILE.is_file() else [])]
+
+
+def site_roots(layers: config.Layers) -> dict[str, str]:
+    """Root name -> folder. A relative folder is relative to that of the corpus, so that a recipe can say "../noise"."""
+    site = dict(layers.tables.get("site", {}))
+    for name, folder in site.items():
+        if not isinstance(folder, str):
+            raise RecipeError(f"{layers.origin['site', name]}: site.{name} = {folder!r}; expected the path of a folder")
+    corpus = site.get("corpus")
+    return {name: str(Path(corpus) / folder) if corpus and name != "corpus" else folder for name, folder in site.items()}
+
+
+def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
+    """Run one stage; the exit status. Raises RecipeError for what the user can repair."""
+    options = parse(stage, arguments)
+    settings, site = load_settings(stage.sections, options.config, options.assignments)
+    if options.print_config:
+        print(config.to_toml({name: config.deciding(value) for name, value in vars(settings).items()}))
+        return 0
+    out: Path = options.out
+    single = {each.name: getattr(options, each.name.replace("-", "_")) for each in stage.inputs if not each.many}
+    lists = {each.name: getattr(options, each.name.replace("-", "_")) for each in stage.inputs if each.many}
+    plan = make_plan(stage, settings, site, single, lists)
+    job = Job(
+        settings=settings, site=site, inputs=single, input_lists=lists, out=out, jobs=options.jobs, log=log,
+        fingerprint=fingerprint(plan),
+    )  # fmt: skip
+    if options.part is not None:
+        return _run_part(stage, job, options.part)
+    if _is_done(out, plan, options.force):
+        log.info("up to date: %s", out)
+        _remove_leftovers(out)
+        return 0
+    log.info("%s", command_line())
+    with locked(out):
+        _make(stage, job, plan, options, list(arguments))
+    return 0
+
+
+def make_plan(
+    stage: Stage,
+    settings: SimpleNamespace,
+    site: dict[str, str],
+    single: Mapping[str, Path | None],
+    lists: Mapping[str, Sequence[Path]],
+) -> dict[str, Any]:
+    """All that decides the output of a stage, as plain values."""
+    contents = {}
+    for each in stage.inputs:
+        if each.many:
+            contents |= {
+                f"{each.name} {i}": input_content(each.name, folder) for i, folder in enumerate(lists[each.name])
+            }
+        elif single[each.name] is not None:
+            contents[each.name] = input_content(each.name, single[each.name])
+        elif each.required:
+            raise RecipeError(f"--{each.name} DIR is missing: {each.help or 'an input of this stage'}")
+    contents |= stage.observe(settings, site)
+    tables = {name: config.deciding(value) for name, value in vars(settings).items()}
+    return {"stage": stage.name, "version": stage.version, "settings": tables, "inputs": contents}
+
+
+def _is_done(out: Path, plan: Mapping[str, Any], force: bool) -> bool:
+    """Whether `out` holds what the plan asks for. Raises RecipeError if it, or its beginnings, hold another thing."""
+    stamp = read_stamp(out)
+    if stamp is not None and stamp["fingerprint"] == fingerprint(plan):
+        return True
+    old = stamp["plan"] if stamp else _partial_plan(out)
+    if old is None or force or (not stamp and old == plan):
+        return False
+    what = "was made" if stamp else "was begun (and not finished)"
+    raise RecipeError(
+        f"{out} {what} with other settings or inputs:\n"
+        + "".join(f"    {line}\n" for line in differences(old, plan))
+        + "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
+    )
+
+
+def _partial_plan(out: Path) -> dict[str, Any] | None:
+    path = _partial(out) / "plan.json"
+    return files.read_json(path) if path.is_file() else None
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
+
+
+def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namespace, arguments: list[str]) -> None:
+    began = time.monotonic()
+    out, partial = job.out, _partial(job.out)
+    if _is_done(out, plan, options.force):  # somebody finished it while this process waited for the lock
+        return
+    if options.force and _partial_plan(out) not in (None, plan):
+        _set_aside(partial, job.log)
+    (partial / "units").mkdir(parents=True, exist_ok=True)
+    files.write_json(partial / "plan.json", plan)
+    units = stage.units(replace(job, out=partial / "out"))
+    assert units
+    assert len(set(units)) == len(units), units
+    files.write_json(partial / "units.json", units)
+    missing = [unit for unit in units if not (partial / "units" / unit).is_dir()]
+    if len(missing) < len(units):
+        job.log.info("resuming: %d of %d parts of the work are done", len(units) - len(missing), len(units))
+    if units == [ONE_UNIT]:
+        for unit in missing:
+            _do_unit(stage, job, unit)
+    elif missing:
+        _launch(stage, job, units, options, arguments)
+    merged = partial / "out"
+    shutil.rmtree(merged, ignore_errors=True)
+    merged.mkdir()
+    stage.merge(replace(job, out=merged), {unit: partial / "units" / unit for unit in units})
+    _commit(stage, job, plan, merged, time.monotonic() - began)
+
+
+def _launch(stage: Stage, job: Job, units: list[str], options: argparse.Namespace, arguments: list[str]) -> None:
+    folder = _partial(job.out) / "units"
+    missing = sum(not (folder / unit).is_dir() for unit in units)
+    parts = min(options.jobs, missing)
+    command = [sys.executable, "-m", f"steps.{stage.name}", *arguments, "--jobs", str(parts), "--part", "{part}"]
+    bar = progress(range(len(units)), title=stage.name, total=len(units), logger=job.log)
+    shown = 0
+
+    def watch() -> None:
+        nonlocal shown
+        done = sum((folder / unit).is_dir() for unit in units)
+        while shown < done:
+            next(bar, None)
+            shown += 1
+
+    LAUNCHERS[options.launcher](
+        command, parts, _partial(job.out) / "log", threads=stage.threads(job.settings), watch=_every(1.0, watch)
+    )
+    for _ in bar:
+        pass
+    left = [unit for unit in units if not (folder / unit).is_dir()]
+    if left:
+        raise RuntimeError(f"{job.out}: all parts ended well, yet these pieces are missing: {', '.join(left[:5])}")
+
+
+def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def limited() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            call()
+
+    return limited
+
+
+def _run_part(stage: Stage, job: Job, part: int) -> int:
+    """Do every `jobs`-th missing unit. Called in a child process; the parent holds the lock."""
+    partial = _partial(job.out)
+    plan = _partial_plan(job.out)
+    if plan is None or fingerprint(plan) != job.fingerprint:
+        raise RecipeError(f"{partial}: is not being made with these settings; start the stage without --part")
+    job.log.info("%s", command_line())
+    units = files.read_json(partial / "units.json")
+    mine = [unit for unit in units[part :: job.jobs] if not (partial / "units" / unit).is_dir()]
+    for unit in mine:
+        _do_unit(stage, job, unit)
+    return 0
+
+
+def _do_unit(stage: Stage, job: Job, unit: str) -> None:
+    target = _partial(job.out) / "units" / unit
+    draft = target.with_name(unit + ".tmp")
+    if not stage.resumes:
+        shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(exist_ok=True)
+    stage.work(replace(job, out=draft), unit)
+    os.rename(draft, target)
+
+
+def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, seconds: float) -> None:
+    for pattern in stage.outputs:
+        if not any(merged.glob(pattern)):
+            raise RuntimeError(f"{merged}: the stage promised {pattern} and did not write it")
+    write_stamp(merged, plan, files.tree_hashes(merged, stage.outputs + stage.optional), seconds)
+    if job.out.exists():
+        _set_aside(job.out, job.log)
+    os.rename(merged, job.out)
+    files.fsync_folder(job.out.parent)
+    shutil.rmtree(_partial(job.out), ignore_errors=True)
+    job.log.info("done: %s (%.1f s)", job.out, seconds)
+
+
+def _set_aside(folder: Path, log: logging.Logger) -> None:
+    aside = folder.with_name(f"{folder.name}.old-{time.time_ns()}")
+    os.rename(folder, aside)
+    log.info("set aside: %s -> %s", folder, aside.name)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove the work folder of a finished output (a run was killed between the two), unless somebody works there."""
+    if _partial(out).exists() and not out.with_name(out.name + ".lock").exists():
+        shutil.rmtree(_partial(out), ignore_errors=True)
+
+
+def place_tree(source: Path, target: Path) -> None:
+    """Put every file below `source` at the same place below `target`, by hard link where possible.
+
+    Linked rather than moved, so that a merge that is killed can be done again.
+    """
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            place(file, target / file.relative_to(source))
+
+
+def place(source: Path, target: Path) -> None:
+    """Put one file at `target`, by hard link where possible, else by copying."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise RuntimeError(f"{target}: two pieces of work wrote the same file (one is {source})") from None
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,120 @@
+"""What an output folder was made of: plan, fingerprint, stamp."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from steps.core import files
+from steps.core.errors import RecipeError
+from steps.core.log import command_line
+
+STAMP = "stamp.json"
+_PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
+
+
+def fingerprint(plan: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of all that decides the output: stage, version, deciding settings, content of the inputs."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+
+
+def read_stamp(folder: Path) -> dict[str, Any] | None:
+    """The stamp of a finished output folder, or None where there is no folder.
+
+    Raises RecipeError for a folder without a stamp: something else than a stage made it.
+    """
+    if not folder.exists():
+        return None
+    if not (folder / STAMP).is_file():
+        raise RecipeError(
+            f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --out"
+        )
+    return files.read_json(folder / STAMP)
+
+
+def input_content(name: str, folder: Path) -> str:
+    """The content hash of an input folder. Raises RecipeError if its stage has not finished."""
+    stamp = read_stamp(folder)
+    if stamp is None:
+        partial = folder.with_name(folder.name + ".partial")
+        state = "was begun but not finished" if partial.exists() else "does not exist"
+        raise RecipeError(f"input {name}: {folder} {state}; run the stage that makes it first (see ./run.sh --help)")
+    return stamp["content"]
+
+
+def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
+    content = hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
+    stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs}
+    stamp |= run_record() | {"seconds": round(seconds, 2)}
+    files.write_json(folder / STAMP, stamp)
+    return stamp
+
+
+def run_record() -> dict[str, Any]:
+    """Commit, command, machine, packages and date of this run: recorded beside results, never hashed."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "commit": _git("rev-parse", "HEAD") or "unknown",
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "command": command_line(),
+        "machine": f"{platform.node()}, {_processor()}, Python {platform.python_version()}",
+        "packages": packages,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lines `key: old -> new` for every leaf in which two plans differ."""
+    before, after = _flatten(old), _flatten(new)
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            lines.append(f"{key}: {_show(before, key)} -> {_show(after, key)}")
+    return lines
+
+
+def _show(leaves: Mapping[str, Any], key: str) -> str:
+    if key not in leaves:
+        return "(absent)"
+    value = leaves[key]
+    if key.startswith("input ") and isinstance(value, str):
+        return value[:12]
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _flatten(plan: Mapping[str, Any]) -> dict[str, Any]:
+    leaves: dict[str, Any] = {"stage": plan.get("stage"), "version": plan.get("version")}
+    for section, table in plan.get("settings", {}).items():
+        leaves |= {f"{section}.{key}": value for key, value in table.items()}
+    leaves |= {f"input {name}": value for name, value in plan.get("inputs", {}).items()}
+    return leaves

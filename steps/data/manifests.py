@@ -1,0 +1,311 @@
+"""Manifests: which utterances a set holds, by whom they were spoken and where their audio lies.
+
+A set is a folder with two lhotse files, `recordings.jsonl.gz` and `supervisions.jsonl.gz`, one line per
+utterance, sorted by utterance id. Audio paths are relative to a named root (`roots.json` says which root a
+set uses, `site.<name>` says where that root lies on this machine), so a manifest holds no absolute path and
+moving a corpus changes no byte of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from steps.core.errors import RecipeError
+from steps.core.files import atomic_write, read_json, write_json
+
+RECORDINGS = "recordings.jsonl.gz"
+SUPERVISIONS = "supervisions.jsonl.gz"
+ROOTS = "roots.json"
+UTT2SPK = "utt2spk"
+GENDERS = ("", "f", "m")
+
+# A message that lists ten thousand ids helps nobody.
+_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Utterance:
+    """One stretch of speech of one speaker: a file, or a part of a file."""
+
+    id: str
+    speaker: str
+    gender: str  # "f", "m", or "" where it is not documented
+    session: str  # recording session, unique within its speaker; "" where it is not documented
+    corpus: str  # name of the sub-corpus, or ""
+    path: str  # audio file, '/'-separated, relative to the root of its set
+    sampling_rate: int  # Hz
+    num_samples: int  # samples, of this utterance (not of the whole file)
+    start: float = 0.0  # s, where the utterance begins in its file
+    channel: int = 0  # 0 = the first
+    num_channels: int = 1  # channels of the file
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sampling_rate
+
+    @property
+    def start_sample(self) -> int:
+        """First sample of the utterance in its file."""
+        return round(self.start * self.sampling_rate)
+
+
+def write_set(folder: Path, utterances: Iterable[Utterance]) -> None:
+    """Write the utterances as a lhotse RecordingSet and SupervisionSet, sorted by id; the same bytes every
+    time.
+
+    There is one recording per utterance, with the utterance's id. Where an utterance starts within its file,
+    the recording's stated length runs to the end of the utterance, and the supervision says where it begins.
+
+    Raises:
+        RecipeError: no utterance, a duplicated id, an id or speaker with a blank or `..`, a path outside the
+        root, no samples.
+    """
+    ordered = sorted(utterances, key=lambda utterance: utterance.id)
+    where = str(folder)
+    if not ordered:
+        raise RecipeError(f"{where}: the set has no utterance; expected at least one; check the corpus folder and the split")
+    check_utterances(ordered, where)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder / RECORDINGS, (_recording(utterance) for utterance in ordered))
+    write_jsonl(folder / SUPERVISIONS, (_supervision(utterance) for utterance in ordered))
+
+
+def read_set(manifests: Path, set_name: str) -> list[Utterance]:
+    """Return the utterances of a set, sorted by id.
+
+    Raises:
+        RecipeError: the set is missing, or its two files do not belong together.
+    """
+    folder = manifests / set_name
+    if not has_set(manifests, set_name):
+        found = sorted(path.parent.name for path in manifests.glob(f"*/{RECORDINGS}"))
+        raise RecipeError(
+            f"{folder}: no set '{set_name}' there; expected {RECORDINGS} and {SUPERVISIONS}, found the sets "
+            f"{found}; "
+            "run stage 1 (prepare) with a corpus that has this set"
+        )
+    stamps = tuple((folder / name).stat().st_mtime_ns for name in (RECORDINGS, SUPERVISIONS))
+    return list(_set_at(folder, stamps))
+
+
+# A worker does many shards of one set, and reads all of it for each.
+@lru_cache(maxsize=4)
+def _set_at(folder: Path, stamps: tuple[int, int]) -> list[Utterance]:
+    """Return the set; the times of its files are an argument so that a rewritten set is read again."""
+    recordings = _read_jsonl(folder / RECORDINGS)
+    supervisions = {supervision["id"]: supervision for supervision in _read_jsonl(folder / SUPERVISIONS)}
+    if len(recordings) != len(supervisions) or any(item["id"] not in supervisions for item in recordings):
+        raise RecipeError(
+            f"{folder}: {len(recordings)} recordings and {len(supervisions)} supervisions do not have the "
+            "same ids; "
+            "run stage 1 (prepare) again with --force"
+        )
+    utterances = [_utterance(recording, supervisions[recording["id"]]) for recording in recordings]
+    return sorted(utterances, key=lambda utterance: utterance.id)
+
+
+def has_set(manifests: Path, set_name: str) -> bool:
+    """Return whether the manifests folder holds this set."""
+    return all((manifests / set_name / name).is_file() for name in (RECORDINGS, SUPERVISIONS))
+
+
+def write_roots(out: Path, roots: Mapping[str, str]) -> None:
+    """Write set name -> name of the root of its audio paths; "" is the manifests folder itself."""
+    write_json(out / ROOTS, dict(roots))
+
+
+def read_roots(manifests: Path) -> dict[str, str]:
+    """Return set name -> root name."""
+    path = manifests / ROOTS
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: not found; it says where the audio lies; run stage 1 (prepare)") from None
+    return dict(_roots_at(path, status.st_mtime_ns, status.st_size))
+
+
+def audio_path(utterance: Utterance, set_name: str, manifests: Path, site: Mapping[str, str]) -> Path:
+    """Return where the audio file of an utterance lies on this machine.
+
+    Raises:
+        RecipeError: the set or its root has no known place.
+    """
+    roots = read_roots(manifests)
+    if set_name not in roots:
+        raise RecipeError(f"{manifests / ROOTS}: no root for the set '{set_name}', found {sorted(roots)}; run stage 1 again")
+    root = roots[set_name]
+    if root == "":
+        return manifests / utterance.path
+    if not site.get(root):
+        raise RecipeError(
+            f"set '{set_name}': the audio lies under the root '{root}', and nothing says where that is on "
+            "this machine "
+            f"(known roots: {sorted(name for name in site if site[name])}); set site.{root}, in "
+            "conf/site.toml or with "
+            f"--set site.{root}=DIR"
+        )
+    return Path(site[root]) / utterance.path
+
+
+def write_utt2spk(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Write lines `<utterance id> <speaker id>`, sorted by utterance id."""
+    lines = sorted({f"{utterance.id} {utterance.speaker}\n" for utterance in utterances})
+    with atomic_write(path) as file:
+        file.write("".join(lines))
+
+
+def read_utt2spk(path: Path) -> dict[str, str]:
+    """Return utterance id -> speaker id.
+
+    Raises:
+        RecipeError: missing file, a line without exactly two fields, or an utterance with two speakers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: not found; expected lines '<utterance id> <speaker id>'; run stage 1 (prepare)") from None
+    speakers: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if len(fields) != 2:
+            raise RecipeError(f"{path}:{number}: expected '<utterance id> <speaker id>', found {line!r}; correct the line")
+        if speakers.setdefault(fields[0], fields[1]) != fields[1]:
+            raise RecipeError(
+                f"{path}:{number}: utterance '{fields[0]}' has the speakers '{speakers[fields[0]]}' and "
+                f"'{fields[1]}'; "
+                "expected one; correct the line"
+            )
+    return speakers
+
+
+def write_jsonl(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines, gzipped without the time and file name that gzip puts into its header."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as file:
+        for item in items:
+            file.write((json.dumps(item, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    with atomic_write(path, "wb") as file:
+        file.write(packed.getvalue())
+
+
+def check_utterances(utterances: Iterable[Utterance], where: str) -> None:
+    """Raise a RecipeError that names the first utterances that no manifest can hold, and their number."""
+    utterances = list(utterances)
+    check_ids(((utterance.id, utterance.speaker, utterance.path) for utterance in utterances), where)
+    for utterance in utterances:
+        _check_values(utterance, where)
+
+
+def check_ids(rows: Iterable[tuple[str, str, str]], where: str) -> None:
+    """Raise a RecipeError if among rows (utterance id, speaker id, path) an id is there twice or cannot be used."""
+    rows = list(rows)
+    counts = Counter(utterance_id for utterance_id, _, _ in rows)
+    duplicates = [name for name, count in counts.items() if count > 1]
+    if duplicates:
+        paths = [path for utterance_id, _, path in rows if utterance_id == duplicates[0]]
+        raise RecipeError(
+            f"{where}: {len(duplicates)} utterance ids are there more than once; the first is '{duplicates[0]}', from "
+            f"{' and '.join(paths)}; expected each id once; rename or remove one of the files"
+        )
+    for column, kind in ((0, "utterance"), (1, "speaker")):
+        wrong = [row for row in rows if not is_valid_id(row[column])]
+        if wrong:
+            shown = ", ".join(f"'{row[column]}' ({row[2]})" for row in wrong[:_NUM_SHOWN])
+            raise RecipeError(
+                f"{where}: {len(wrong)} {kind} ids have blanks, control characters, or a part that is empty, '.' or "
+                f"'..': {shown}; expected printable parts joined by '/'; rename the files or folders "
+                '(blanks: or set prepare.replace_spaces = "_")'
+            )
+
+
+def is_valid_id(text: str) -> bool:
+    """Return whether a text can be an id: printable, no blank, no part that is empty, '.' or '..'."""
+    printable = text.isprintable() and not any(character.isspace() for character in text)
+    return printable and not any(part in ("", ".", "..") for part in text.split("/"))
+
+
+def _check_values(utterance: Utterance, where: str) -> None:
+    path = PurePosixPath(utterance.path)
+    if not utterance.path or path.is_absolute() or ".." in path.parts:
+        raise RecipeError(
+            f"{where}: utterance '{utterance.id}' has the path '{utterance.path}'; expected a path relative "
+            "to the root of its set, without '..'; put the corpus under one folder"
+        )
+    if utterance.gender not in GENDERS:
+        raise RecipeError(f"{where}: utterance '{utterance.id}' has gender '{utterance.gender}'; expected 'f', 'm' or ''")
+    is_channel = 0 <= utterance.channel < utterance.num_channels
+    if utterance.num_samples <= 0 or utterance.sampling_rate <= 0 or utterance.start < 0 or not is_channel:
+        raise RecipeError(
+            f"{where}: utterance '{utterance.id}' ({utterance.path}) has {utterance.num_samples} samples at "
+            f"{utterance.sampling_rate} Hz from {utterance.start} s, channel {utterance.channel} of "
+            f"{utterance.num_channels}; expected "
+            "samples and rate above 0, start and channel of at least 0; remove it from the corpus"
+        )
+
+
+# The two records are spelled out as lhotse 1.33 writes them (a test reads them with lhotse), because importing lhotse
+# takes seconds and this module is imported to find out that nothing is to be done.
+def _recording(utterance: Utterance) -> dict[str, Any]:
+    num_samples = utterance.start_sample + utterance.num_samples
+    return {
+        "id": utterance.id,
+        "sources": [{"type": "file", "channels": list(range(utterance.num_channels)), "source": utterance.path}],
+        "sampling_rate": utterance.sampling_rate,
+        "num_samples": num_samples,
+        "duration": num_samples / utterance.sampling_rate,
+        "channel_ids": list(range(utterance.num_channels)),
+    }
+
+
+def _supervision(utterance: Utterance) -> dict[str, Any]:
+    gender = {"gender": utterance.gender} if utterance.gender else {}
+    return gender | {
+        "id": utterance.id,
+        "recording_id": utterance.id,
+        "start": utterance.start,
+        "duration": utterance.duration,
+        "channel": utterance.channel,
+        "speaker": utterance.speaker,
+        "custom": {"corpus": utterance.corpus, "session": utterance.session},
+    }
+
+
+def _utterance(recording: dict[str, Any], supervision: dict[str, Any]) -> Utterance:
+    sampling_rate = recording["sampling_rate"]
+    start = supervision["start"]
+    return Utterance(
+        id=recording["id"],
+        speaker=supervision["speaker"],
+        gender=supervision.get("gender") or "",
+        session=supervision["custom"]["session"],
+        corpus=supervision["custom"]["corpus"],
+        path=recording["sources"][0]["source"],
+        sampling_rate=sampling_rate,
+        num_samples=recording["num_samples"] - round(start * sampling_rate),
+        start=start,
+        channel=supervision["channel"],
+        num_channels=len(recording["sources"][0]["channels"]),
+    )
+
+
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except (OSError, EOFError, ValueError) as error:
+        raise RecipeError(f"{path}: cannot be read as gzipped JSON lines ({error}); run stage 1 (prepare) again") from error
+
+
+@lru_cache(maxsize=16)
+def _roots_at(path: Path, mtime_ns: int, size: int) -> dict[str, str]:
+    """Return the parsed file; its time and size are arguments so that a rewritten file is read again."""
+    return read_json(path)

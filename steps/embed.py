@@ -1,0 +1,144 @@
+"""Stage 5: features become embeddings.
+
+Reads features (all sets) and a model.
+Writes <set>/embeddings.<batch group>.ark (Kaldi) and embeddings.scp: a vector per utterance, or with `embed.window` a
+matrix with one row per window; and model.json, what is known of the network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps.core import files
+from steps.core.config import field
+from steps.core.errors import RecipeError
+from steps.core.stage import Input, Job, Stage, place
+from steps.nnet.settings import MODEL_SETTINGS
+from steps.signal.settings import FEATURES
+
+BATCHES_PER_UNIT = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed:
+    """How utterances go through the network."""
+
+    window: float = 0.0  # s, length of a window; 0: the whole utterance at once
+    hop: float = 0.0  # s, from one window to the next; 0: half a window
+    precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it)
+    device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
+    threads: int = field(1, decides=True)  # of each process
+
+    def __post_init__(self) -> None:
+        if self.window < 0 or self.hop < 0 or (self.hop > 0 and self.window == 0):
+            raise ValueError(f"window, hop: expected window > 0 where hop > 0, found {self.window}, {self.hop}")
+        if self.precision not in ("float32", "bf16", "auto") or self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"precision, device: found {self.precision!r}, {self.device!r}; see the comments in steps/embed.py"
+            )
+        if self.threads < 1:
+            raise ValueError(f"threads: expected at least 1, found {self.threads}")
+
+
+def units(job: Job) -> list[str]:
+    """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
+    names = []
+    for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
+        num_units = -(-len(_batches(folder)) // BATCHES_PER_UNIT)
+        names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
+    return names
+
+
+def work(job: Job, unit: str) -> None:
+    """The embeddings of one group of batches."""
+    import numpy as np
+    import torch
+
+    from steps.data.archive import Archive, write_ark, write_scp
+    from steps.nnet.checkpoint import load_model
+    from steps.nnet.inference import embed
+    from steps.nnet.models import build_model
+    from steps.nnet.precision import autocast_for
+
+    s = job.settings.embed
+    torch.set_num_threads(s.threads)
+    set_name, _, group = unit.rpartition(".")
+    device = torch.device("cuda" if s.device != "cpu" and torch.cuda.is_available() else "cpu")
+    model = build_model(job.settings.model, job.settings.features.num_bins)
+    try:
+        load_model(job.input("model") / "model.safetensors", model)
+    except ValueError as error:
+        raise RecipeError(f"{error}; use the settings.toml beside the model") from None
+    model.to(device)
+    archive = Archive(job.input("features") / set_name)
+    ids, first = archive.ids, int(group) * BATCHES_PER_UNIT
+    batches = _batches(job.input("features") / set_name)[first : first + BATCHES_PER_UNIT]
+
+    def autocast():
+        return autocast_for(device, s.precision)
+
+    if s.window:
+        found = {}
+        for index in (index for batch in batches for index in batch):
+            windows = cut(archive.load(ids[index]), *_window_frames(job))
+            made = embed(model, [range(len(windows))], windows.__getitem__, device=device, autocast=autocast)
+            found[ids[index]] = np.stack([row for _, row in made])
+    else:
+        made = embed(model, batches, lambda index: archive.load(ids[index]), device=device, autocast=autocast)
+        found = {ids[index]: row for index, row in made}
+    write_scp(job.out, write_ark(job.out / f"embeddings.{group}.ark", sorted(found.items())), name="embeddings.scp")
+
+
+def cut(feats_TF, window: int, hop: int) -> list:
+    """Windows of `window` frames, `hop` apart, the last one ending at the end; a short utterance is one window."""
+    if len(feats_TF) <= window:
+        return [feats_TF]
+    starts = [*range(0, len(feats_TF) - window, hop), len(feats_TF) - window]
+    return [feats_TF[start : start + window] for start in starts]
+
+
+def _window_frames(job: Job) -> tuple[int, int]:
+    s, features = job.settings.embed, job.settings.features
+    shift = features.frame_shift if features.type != "waveform" else features.decimate / features.sampling_rate
+    return round(s.window / shift), max(1, round((s.hop or s.window / 2) / shift))
+
+
+def _batches(folder: Path) -> list[list[int]]:
+    from steps.data.archive import Archive
+    from steps.nnet.inference import length_batches
+
+    archive = Archive(folder)
+    return length_batches([archive.num_rows(name) for name in archive.ids])
+
+
+def merge(job: Job, units: Mapping[str, Path]) -> None:
+    """One scp per set, and what is known of the network."""
+    from steps.data.archive import merge_scp
+
+    for set_name in dict.fromkeys(unit.rpartition(".")[0] for unit in units):
+        folders = [folder for unit, folder in units.items() if unit.rpartition(".")[0] == set_name]
+        for folder in folders:
+            for ark in folder.glob("*.ark"):
+                place(ark, job.out / set_name / ark.name)
+        merge_scp(folders, job.out / set_name, name="embeddings.scp")
+    source = job.input("model") / "training.json"
+    files.write_json(job.out / "model.json", files.read_json(source) if source.is_file() else {})
+
+
+STAGE = Stage(
+    name="embed",
+    version=1,
+    sections={"features": FEATURES, "model": MODEL_SETTINGS, "embed": Embed},
+    inputs=(
+        Input(name="features", help="the output of stage 2"),
+        Input(name="model", help="the output of stage 4, or a model from elsewhere"),
+    ),
+    outputs=("*/*.ark", "*/*.scp"),
+    work=work,
+    units=units,
+    merge=merge,
+    threads=lambda settings: settings.embed.threads,
+)
+
+if __name__ == "__main__":
+    STAGE.main()

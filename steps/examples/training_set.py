@@ -1,0 +1,167 @@
+"""What a network is trained on: crops of features from disk, or of waveforms that are augmented on the way.
+
+The randomness of an example belongs to (seed, epoch, draw, utterance), so it is the same in whatever process it is made.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from steps.core.errors import RecipeError
+from steps.core.rng import generator
+from steps.data.archive import Archive
+from steps.data.manifests import read_set, read_utt2spk
+from steps.data.sampling import Batch, Example, crop_start, tile
+from steps.examples.bank import ArchiveBank
+from steps.signal.frontend import extract
+from steps.signal.policy import augment, check_bank, draw_speed
+from steps.signal.specaugment import spec_augment
+from steps.signal.speed import change_speed, speed_input_length
+
+
+@dataclass
+class TrainingSet:
+    """Utterances with labels, and how one example of them is made."""
+
+    utterances: list[str]
+    labels: np.ndarray  # [N] index into `speakers`, at the original speed
+    speakers: list[str]  # the classes; with speed changes as new speakers, three times the people, say
+    settings: SimpleNamespace
+    features: Archive | None = None  # of clean utterances (mode none and copies)
+    copies: Archive | None = None
+    bank: ArchiveBank | None = None  # mode online
+    num_people: int = field(default=0)
+
+    @classmethod
+    def open(cls, *, manifests: Path, features: Path, augmented: Path, settings: SimpleNamespace) -> "TrainingSet":
+        """The training set of a system. Raises RecipeError if stage 3 was made in another mode, or nothing is left to train on."""
+        mode = settings.augment.mode
+        clean = {utterance.id: utterance.speaker for utterance in read_set(manifests, "train")}
+        if mode == "online":
+            sources: dict[str, Any] = {"bank": ArchiveBank(augmented)}
+            check_bank(settings.augment, sources["bank"])
+            utt2spk = clean
+        else:
+            sources = {"features": Archive(features / "train")}
+            utt2spk = dict(clean)
+            if mode == "copies":
+                sources["copies"] = Archive(augmented / "train")
+                utt2spk |= read_utt2spk(augmented / "train" / "utt2spk")
+        utt2spk = _enough_utterances(utt2spk, settings.train.min_utterances)
+        people = sorted(set(utt2spk.values()))
+        if len(people) < 2:
+            raise RecipeError(f"{manifests}: training needs at least 2 speakers, found {len(people)}")
+        factors = settings.augment.speed_factors if mode == "online" and settings.augment.speed_as_new_speakers else ()
+        speakers = people + [f"speed{factor:g}-{speaker}" for factor in factors for speaker in people]
+        index = {speaker: number for number, speaker in enumerate(people)}
+        utterances = sorted(utt2spk)
+        labels = np.array([index[utt2spk[name]] for name in utterances])
+        return cls(
+            utterances=utterances,
+            labels=labels,
+            speakers=speakers,
+            settings=settings,
+            num_people=len(people),
+            **sources,
+        )
+
+    def frames_of(self, seconds: float) -> int:
+        """Rows of features in so many seconds."""
+        features = self.settings.features
+        if features.type == "waveform":
+            return round(seconds * features.sampling_rate) // features.decimate
+        return round(seconds / features.frame_shift)
+
+    def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes."""
+        return iter(
+            DataLoader(
+                _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
+                worker_init_fn=_one_thread,
+            )
+        )  # fmt: skip
+
+    def make_batch(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features `[B, T, F]` and labels `[B]` of one batch."""
+        made = [self.make_example(example, batch) for example in batch.examples]
+        return torch.from_numpy(np.stack([feats for feats, _ in made])), torch.tensor([label for _, label in made])
+
+    def make_example(self, example: Example, batch: Batch) -> tuple[np.ndarray, int]:
+        """Features `[T, F]` and label of one crop."""
+        name, label = self.utterances[example.utterance], int(self.labels[example.utterance])
+        rng = generator(self.settings.train.seed, "example", batch.epoch, example.draw, name)
+        if self.bank is None:
+            feats_TF = self._stored_crop(name, batch.num_frames, rng)
+        else:
+            feats_TF, label = self._augmented_crop(name, label, batch.num_frames, rng)
+        return spec_augment(feats_TF, rng, self.settings.specaugment), label
+
+    def _stored_crop(self, name: str, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+        assert self.features is not None
+        archive = self.features if name in self.features else self.copies
+        assert archive is not None
+        available = archive.num_rows(name)
+        start = crop_start(rng, available, num_frames)
+        return tile(np.array(archive.load_rows(name, start, min(num_frames, available))), num_frames)
+
+    def _augmented_crop(
+        self, name: str, label: int, num_frames: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        assert self.bank is not None
+        features, settings = self.settings.features, self.settings.augment
+        factor = draw_speed(rng, settings)
+        if factor != 1.0 and settings.speed_as_new_speakers:
+            label += self.num_people * (1 + settings.speed_factors.index(factor))
+        num_samples = crop_samples(features, num_frames)
+        wanted = num_samples if factor == 1.0 else speed_input_length(num_samples, factor)
+        speech = self.bank.archives["speech"]
+        available = speech.num_rows(name)
+        start = crop_start(rng, available, wanted)
+        rows_W = np.asarray(speech.load_rows(name, start, min(wanted, available)), dtype=np.float32) / 32768.0
+        signal_W = tile(rows_W, wanted)
+        if factor != 1.0:
+            signal_W = tile(change_speed(signal_W, factor), num_samples)
+        signal_W, _ = augment(signal_W, rng, settings, self.bank)
+        return extract(signal_W, settings.sampling_rate, features, rng=rng)[:num_frames], label
+
+
+def crop_samples(features: Any, num_frames: int) -> int:
+    """Samples that give exactly `num_frames` rows of features."""
+    if features.type == "waveform":
+        return num_frames * features.decimate
+    if features.snip_edges:
+        return (num_frames - 1) * features.frame_shift_samples + features.frame_samples
+    return num_frames * features.frame_shift_samples
+
+
+def _enough_utterances(utt2spk: dict[str, str], least: int) -> dict[str, str]:
+    if least <= 1:
+        return utt2spk
+    counts: dict[str, int] = {}
+    for speaker in utt2spk.values():
+        counts[speaker] = counts.get(speaker, 0) + 1
+    return {name: speaker for name, speaker in utt2spk.items() if counts[speaker] >= least}
+
+
+class _Batches(Dataset):
+    """Batches as a dataset of which one item is one batch."""
+
+    def __init__(self, data: TrainingSet, batches: Sequence[Batch]) -> None:
+        self.data, self.batches = data, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.data.make_batch(self.batches[number])
+
+
+def _one_thread(worker: int) -> None:
+    """Workers compute on one thread: their features, so the bits of a run, do not depend on the number of cores."""
+    torch.set_num_threads(1)

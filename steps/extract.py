@@ -1,0 +1,83 @@
+"""Stage 2: audio becomes features.
+
+Reads manifests (and the audio below the roots of [site]).
+Writes for every speech set <set>/feats.<shard>.ark (Kaldi), <set>/feats.scp with names relative to its folder, and
+<set>/features.jsonl.gz (lhotse).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from steps.core.errors import RecipeError
+from steps.core.stage import Input, Job, Stage, place
+from steps.signal.settings import FEATURES
+
+SPEECH_SETS = ("train", "dev", "test")
+SHARD_SIZE = 100  # utterances; fixes the files, and so the bytes, whatever the number of jobs
+
+
+def units(job: Job) -> list[str]:
+    """Names `<set>.<shard>` of runs of utterances in the order of their ids."""
+    from steps.data.manifests import has_set, read_set
+
+    manifests, names = job.input("manifests"), []
+    for set_name in SPEECH_SETS:
+        if has_set(manifests, set_name):
+            num_shards = -(-len(read_set(manifests, set_name)) // SHARD_SIZE)
+            names += [f"{set_name}.{shard:05d}" for shard in range(num_shards)]
+    if not names:
+        raise RecipeError(f"{manifests}: holds none of the sets {', '.join(SPEECH_SETS)}; run stage 1 (prepare) again")
+    return names
+
+
+def work(job: Job, unit: str) -> None:
+    """The features of one shard of utterances."""
+    from steps.data.archive import write_ark, write_scp
+    from steps.data.audio import read_audio
+    from steps.data.manifests import audio_path, read_set
+    from steps.signal.frontend import extract
+
+    set_name, _, shard = unit.rpartition(".")
+    manifests, first = job.input("manifests"), int(shard) * SHARD_SIZE
+    utterances = read_set(manifests, set_name)[first : first + SHARD_SIZE]
+
+    def items():
+        for utterance in utterances:
+            path = audio_path(utterance, set_name, manifests, job.site)
+            samples, rate = read_audio(
+                path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
+            )
+            try:
+                yield utterance.id, extract(samples, rate, job.settings.features)
+            except ValueError as error:
+                raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
+
+    write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items()))
+
+
+def merge(job: Job, units: Mapping[str, Path]) -> None:
+    """One scp and one lhotse manifest per set; the arks stay as they are."""
+    from steps.data.archive import merge_scp, write_feature_manifest
+
+    for set_name in dict.fromkeys(unit.rpartition(".")[0] for unit in units):
+        folders = [folder for unit, folder in units.items() if unit.rpartition(".")[0] == set_name]
+        for folder in folders:
+            for ark in folder.glob("*.ark"):
+                place(ark, job.out / set_name / ark.name)
+        merge_scp(folders, job.out / set_name)
+        write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)
+
+
+STAGE = Stage(
+    name="extract",
+    version=1,
+    sections={"features": FEATURES},
+    inputs=(Input(name="manifests", help="the output of stage 1"),),
+    outputs=("*/*.ark", "*/*.scp", "*/features.jsonl.gz"),
+    work=work,
+    units=units,
+    merge=merge,
+)
+
+if __name__ == "__main__":
+    STAGE.main()

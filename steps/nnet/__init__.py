@@ -1,0 +1,1 @@
+"""Networks, losses, schedules and checkpoints; imports torch and numpy, reads no files but checkpoints."""

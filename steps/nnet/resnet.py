@@ -1,0 +1,82 @@
+"""Residual networks over the time-frequency plane."""
+
+import torch
+from torch import Tensor, nn
+
+from steps.nnet.layers import (
+    BasicBlock,
+    EmbeddingLayer,
+    check_frozen_statistics,
+    check_min_frames,
+    frame_mask,
+    padded_lengths,
+    zero_padding,
+)
+from steps.nnet.pooling import POOLINGS
+from steps.nnet.settings import ResNet
+
+# Of the four groups of blocks; each group but the first halves frames and bins and doubles the channels.
+STRIDES = (1, 2, 2, 2)
+
+
+class ResidualNet(nn.Module):
+    """A 3x3 convolution, four groups of basic blocks, pooling over time per channel and bin, one affine map.
+
+    80 bins x 200 frames become 10 x 25 positions of 8 * channels. There is no max-pooling. Initial weights are torch's.
+
+    Source: Zeinali et al., arXiv 1910.12592; VBx-training-recipe, local/models/resnet2.py.
+    """
+
+    def __init__(self, settings: ResNet, num_bins: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, settings.channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(settings.channels)
+        self.groups = nn.ModuleList()
+        channels, bins = settings.channels, num_bins
+        for group, (num_blocks, stride) in enumerate(zip(settings.blocks, STRIDES, strict=True)):
+            inputs, channels = channels, settings.channels * 2**group
+            rest = [BasicBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
+            self.groups.append(nn.ModuleList([BasicBlock(inputs, channels, stride), *rest]))
+            bins = halved(bins, stride)
+        self.pooling = POOLINGS[settings.pooling]()
+        self.embedding = EmbeddingLayer(self.pooling.factor * channels * bins, settings.embedding_dim)
+        self.segment = nn.Identity()
+        if settings.head_input == "bn_relu":
+            self.segment = nn.Sequential(nn.BatchNorm1d(settings.embedding_dim), nn.ReLU())
+        # fewest frames of which the last group has as many as the pooling needs
+        self.min_frames = (self.pooling.min_frames - 1) * 8 + 1
+        self.embedding_dim = self.classifier_dim = settings.embedding_dim
+
+    def forward(self, feats_BTF: Tensor, num_frames_B: Tensor | None = None) -> Tensor:
+        """Returns embedding_BD; frames of clip b from `num_frames_B[b]` on are padding and change nothing.
+
+        Raises:
+            ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
+        """
+        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
+        lengths_B = padded_lengths(feats_BTF, num_frames_B)
+        if lengths_B is not None:
+            check_frozen_statistics(nn.ModuleList([self.norm, self.groups]))
+        mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
+        x_BCFT = zero_padding(feats_BTF.transpose(1, 2).unsqueeze(1), mask_BT)
+        x_BCFT = zero_padding(torch.relu(self.norm(self.conv(x_BCFT))), mask_BT)
+        for blocks, stride in zip(self.groups, STRIDES, strict=True):
+            lengths_B = None if lengths_B is None else halved(lengths_B, stride)
+            mask_BT = mask_of(lengths_B, halved(x_BCFT.shape[-1], stride))
+            for block in blocks:
+                x_BCFT = block(x_BCFT, mask_BT)
+        return self.embedding(self.pooling(x_BCFT, mask_BT))
+
+    def classifier_input(self, embedding_BD: Tensor) -> Tensor:
+        """Returns what the training head sees: the embedding, or BN and ReLU of it."""
+        return self.segment(embedding_BD)
+
+
+def halved(size, stride: int):
+    """Returns the output size, int or tensor, of a convolution of width 3 with padding 1."""
+    return (size - 1) // stride + 1
+
+
+def mask_of(lengths_B: Tensor | None, num_frames: int) -> Tensor | None:
+    """Returns mask_BT, or None where no clip is padded."""
+    return None if lengths_B is None else frame_mask(lengths_B, num_frames)

@@ -1,0 +1,66 @@
+"""Learning rate and margin as pure functions of where training stands: nothing to save, nothing to restore."""
+
+import math
+
+DECAYS = ("exponential", "cosine", "constant")
+GROWTHS = ("linear", "exponential")
+# What an exponential margin ramp still lacks, as a share, when its time is over. Source: wespeaker, utils/schedulers.py
+RAMP_REMAINDER = 1e-3
+
+
+def learning_rate(
+    step: int, *, peak: float, final: float, num_steps: int, warmup_steps: int = 0, decay: str = "exponential"
+) -> float:
+    """Returns the learning rate of update `step`, counted from 0.
+
+    It rises linearly to `peak`, which update `warmup_steps - 1` has, then goes from `peak` (update `warmup_steps`) to
+    `final` (update `num_steps - 1`): by a constant factor, along half a cosine, or not at all. Later updates get
+    `final` too.
+
+    Raises:
+        ValueError: unknown decay; rates not above 0 (cosine: final below 0); warm-up longer than training; a final rate
+            other than the peak with a constant decay.
+    """
+    _check_learning_rate(peak, final, num_steps, warmup_steps, decay)
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    share = min((step - warmup_steps) / max(num_steps - 1 - warmup_steps, 1), 1.0)
+    if decay == "exponential":
+        return peak * (final / peak) ** share
+    if decay == "cosine":
+        return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * share))
+    return peak
+
+
+def margin(epoch: float, *, initial: float, final: float, start_epoch: float, end_epoch: float, growth: str = "linear") -> float:
+    """Returns the margin at `epoch`, a real number: step / steps per epoch.
+
+    `initial` until `start_epoch`, `final` from `end_epoch` on. Between them it grows linearly, or "exponential": the
+    part still lacking shrinks by a constant factor, to a thousandth at the end, so that most growth comes early.
+
+    Raises:
+        ValueError: unknown growth, or the ramp ends before it starts.
+    """
+    if growth not in GROWTHS:
+        raise ValueError(f"margin growth: expected one of {GROWTHS}, found {growth!r}")
+    if end_epoch < start_epoch:
+        raise ValueError(f"margin ramp: expected its end at or after epoch {start_epoch}, found {end_epoch}")
+    if epoch >= end_epoch:
+        return final
+    if epoch <= start_epoch:
+        return initial
+    share = (epoch - start_epoch) / (end_epoch - start_epoch)
+    if growth == "exponential":
+        share = (1.0 - RAMP_REMAINDER**share) / (1.0 - RAMP_REMAINDER)
+    return initial + (final - initial) * share
+
+
+def _check_learning_rate(peak: float, final: float, num_steps: int, warmup_steps: int, decay: str) -> None:
+    if decay not in DECAYS:
+        raise ValueError(f"learning rate decay: expected one of {DECAYS}, found {decay!r}")
+    if peak <= 0 or final < 0 or (final == 0 and decay == "exponential"):
+        raise ValueError(f"learning rate: expected rates above 0 (cosine may end at 0), found {peak} to {final}")
+    if decay == "constant" and final != peak:
+        raise ValueError(f"learning rate: a constant one ends where it is, at {peak}; found a final rate of {final}")
+    if not 0 <= warmup_steps <= num_steps:
+        raise ValueError(f"warm-up: expected 0 to {num_steps} steps (all of training), found {warmup_steps}")

@@ -1,0 +1,184 @@
+"""The training loop: one update after another, and everything that has to be saved to go on as if nothing had happened."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steps.nnet import schedule
+from steps.nnet.precision import autocast_for, get_rng_state, set_rng_state
+from steps.nnet.train_settings import Train
+
+
+def make_optimizer(settings: Train, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
+    """Returns the optimiser over all parameters; weight decay spares vectors (biases, normalisation layers)."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](groups, lr=rate)
+
+
+@dataclass
+class Sums:
+    """Running sums of the epoch under way."""
+
+    loss: float = 0.0
+    correct: int = 0
+    examples: int = 0
+
+
+class Training:
+    """A run: network, head, optimiser, and where it stands.
+
+    `state_dict` and `load_state_dict` hold all of it, random state included, so that on a CPU a run that is cut off after
+    any update and goes on from its state ends in the same bytes as one that was never cut off.
+    """
+
+    def __init__(
+        self, settings: Train, model: nn.Module, head: nn.Module, *, steps_per_epoch: int, device: torch.device
+    ) -> None:
+        self.settings, self.model, self.head, self.device = settings, model.to(device), head.to(device), device
+        self.steps_per_epoch = steps_per_epoch
+        self.optimizer = make_optimizer(settings, (model, head))
+        self.full_margin = head.margin
+        self.epoch, self.step = 1, 0  # the epoch under way, and its updates done
+        self.sums = Sums()
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []  # one record per finished epoch
+        self.network: Callable[[Tensor], Tensor] = self._classifier_input
+        if settings.compile:
+            self.network = torch.compile(self._classifier_input, dynamic=settings.min_crop != settings.max_crop)
+
+    def _classifier_input(self, feats_BTF: Tensor) -> Tensor:
+        return self.model.classifier_input(self.model(feats_BTF))
+
+    def autocast(self) -> AbstractContextManager:
+        """Returns the context of the forward pass at the settings' precision."""
+        return autocast_for(self.device, self.settings.precision)
+
+    @property
+    def update(self) -> int:
+        """Updates done since the beginning."""
+        return (self.epoch - 1) * self.steps_per_epoch + self.step
+
+    def current_learning_rate(self) -> float:
+        """Returns the learning rate of the next update."""
+        s, per_epoch = self.settings, self.steps_per_epoch
+        return schedule.learning_rate(
+            self.update,
+            peak=s.learning_rate,
+            final=s.final_learning_rate,
+            num_steps=s.epochs * per_epoch,
+            warmup_steps=round(s.warmup_epochs * per_epoch),
+            decay=s.decay,
+        )
+
+    def current_margin(self) -> float:
+        """Returns the head's margin at the next update."""
+        s = self.settings
+        return schedule.margin(
+            self.update / self.steps_per_epoch,
+            initial=0.0,
+            final=self.full_margin,
+            start_epoch=s.margin_start_epoch,
+            end_epoch=s.margin_end_epoch,
+            growth=s.margin_growth,
+        )
+
+    def train_batch(self, feats_BTF: Tensor, labels_B: Tensor) -> None:
+        """One update of all weights.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        began = time.monotonic()
+        self.model.train()
+        self.head.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.current_learning_rate()
+        if self.full_margin:
+            self.head.margin = self.current_margin()
+        feats_BTF, labels_B = feats_BTF.to(self.device), labels_B.to(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast():
+            x_BD = self.network(feats_BTF)
+        loss, logits_BS = self.head(x_BD, labels_B)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at update {self.update} (epoch {self.epoch})")
+        loss.backward()
+        if self.settings.max_gradient_norm > 0:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.settings.max_gradient_norm)
+        self.optimizer.step()
+        self.sums.loss += value * len(labels_B)
+        self.sums.correct += int((logits_BS.argmax(dim=1) == labels_B).sum())
+        self.sums.examples += len(labels_B)
+        self.step += 1
+        self.seconds += time.monotonic() - began
+
+    def end_epoch(self, dev_eer: float | None) -> dict[str, Any]:
+        """Closes the epoch under way and returns its record (a line of log.jsonl)."""
+        record = {
+            "epoch": self.epoch,
+            "loss": self.sums.loss / self.sums.examples,
+            "accuracy": self.sums.correct / self.sums.examples,
+            "dev_eer": dev_eer,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "margin": float(self.head.margin),
+            "num_examples": self.sums.examples,
+            "seconds": round(self.seconds, 1),
+        }
+        self.history.append(record)
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums()
+        return record
+
+    def should_stop(self) -> bool:
+        """Whether the epochs, or the patience with a dev EER that does not fall, are used up."""
+        if self.epoch > self.settings.epochs:
+            return True
+        rates = [record["dev_eer"] for record in self.history]
+        if not self.settings.patience or not rates or rates[0] is None:
+            return False
+        best = rates.index(min(rates))
+        return len(rates) - 1 - best >= self.settings.patience
+
+    def epochs_to_average(self) -> list[int]:
+        """Returns the numbers of the epochs whose weights make the final model."""
+        records = self.history
+        if self.settings.average_of == "best" and records[0]["dev_eer"] is not None:
+            records = sorted(records, key=lambda record: (record["dev_eer"], -record["epoch"]))[: self.settings.average]
+        return sorted(record["epoch"] for record in records[-self.settings.average :])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that decides how the run goes on."""
+        return {
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": vars(self.sums).copy(),
+            "seconds": self.seconds,
+            "history": self.history,
+            "rng": get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to where `state_dict` was called."""
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.sums, self.history = Sums(**state["sums"]), list(state["history"])
+        set_rng_state(state["rng"])

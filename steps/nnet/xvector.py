@@ -1,0 +1,67 @@
+"""The x-vector network and the TDNNs that differ from it only in their frame layers."""
+
+from torch import Tensor, nn
+
+from steps.nnet.layers import (
+    KALDI_BATCH_NORM_EPSILON,
+    EmbeddingLayer,
+    TDNNLayer,
+    check_frozen_statistics,
+    check_min_frames,
+    frame_mask,
+    padded_lengths,
+)
+from steps.nnet.pooling import POOLINGS
+from steps.nnet.settings import XVector
+
+
+class XVectorNet(nn.Module):
+    """TDNN layers without padding, pooling over time, one affine map to the embedding.
+
+    ReLU, BN and the second segment layer stand in `classifier_input`: they serve training, the embedding is taken
+    before them.
+
+    Source: Kaldi egs/voxceleb/v2, run_xvector_1a.sh (tdnn1 to tdnn5, stats, tdnn6.affine = embedding, tdnn7).
+    """
+
+    def __init__(self, settings: XVector, num_bins: int) -> None:
+        super().__init__()
+        inputs = (num_bins, *settings.channels)
+        self.frame_layers = nn.Sequential(*map(TDNNLayer, inputs, settings.channels, settings.kernel_sizes, settings.dilations))
+        self.pooling = POOLINGS[settings.pooling]()
+        self.embedding = EmbeddingLayer(self.pooling.factor * settings.channels[-1], settings.embedding_dim)
+        self.segment = second_segment_layer(settings.embedding_dim) if settings.segment_layers == 2 else nn.Identity()
+        # frames that the frame layers take off a clip
+        self.context = sum(layer.context for layer in self.frame_layers)
+        self.min_frames = self.context + self.pooling.min_frames
+        self.embedding_dim = self.classifier_dim = settings.embedding_dim
+
+    def forward(self, feats_BTF: Tensor, num_frames_B: Tensor | None = None) -> Tensor:
+        """Returns embedding_BD; frames of clip b from `num_frames_B[b]` on are padding and change nothing.
+
+        Raises:
+            ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
+        """
+        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
+        lengths_B = padded_lengths(feats_BTF, num_frames_B)
+        mask_BT = None
+        if lengths_B is not None:
+            check_frozen_statistics(self.frame_layers)
+            mask_BT = frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
+        x_BCT = self.frame_layers(feats_BTF.transpose(1, 2))
+        return self.embedding(self.pooling(x_BCT, mask_BT))
+
+    def classifier_input(self, embedding_BD: Tensor) -> Tensor:
+        """Returns what the training head sees: the embedding, or the output of the second segment layer."""
+        return self.segment(embedding_BD)
+
+
+def second_segment_layer(dim: int) -> nn.Sequential:
+    """Returns what follows the embedding: its ReLU and BN, then a second affine, ReLU, BN."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.BatchNorm1d(dim, eps=KALDI_BATCH_NORM_EPSILON, affine=False),
+        nn.Linear(dim, dim),
+        nn.ReLU(),
+        nn.BatchNorm1d(dim, eps=KALDI_BATCH_NORM_EPSILON, affine=False),
+    )

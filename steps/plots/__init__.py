@@ -1,0 +1,1 @@
+"""Arrays to pictures: DET plots, score histograms, training curves. Needs only numpy and matplotlib, never pyplot."""

@@ -1,0 +1,53 @@
+"""Stage 1: a corpus becomes manifests and trial lists.
+
+Reads the corpus that `prepare.type` names, below the roots of [site] (`./run.sh --data DIR` sets site.corpus).
+Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir
+where there are any), trials/<trial list>.txt, calibration/dev.txt (trials of held-out training speakers), utt2spk,
+roots.json, and problems.tsv where audio was found wanting.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+from local import folder, toy
+from steps.core.stage import Job, Stage
+
+# Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it.
+CORPORA = {"toy": toy, "folder": folder}
+
+
+def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:
+    """A hash of the corpus's list of files: a file added, removed or resized makes the manifests out of date."""
+    return {"corpus": CORPORA[settings.prepare.type].inventory(settings.prepare, site)}
+
+
+def units(job: Job) -> list[str]:
+    """Shards of the corpus, fixed by its files and settings alone."""
+    return CORPORA[job.settings.prepare.type].list_units(job.settings.prepare, job.site)
+
+
+def work(job: Job, unit: str) -> None:
+    """Read (or make) the audio of one shard."""
+    CORPORA[job.settings.prepare.type].prepare_unit(job.settings.prepare, job.site, unit, job.out)
+
+
+def merge(job: Job, units: Mapping[str, Path]) -> None:
+    """Manifests and trials from all shards."""
+    CORPORA[job.settings.prepare.type].merge(job.settings.prepare, job.site, dict(units), job.out)
+
+
+STAGE = Stage(
+    name="prepare",
+    version=1,
+    sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}},
+    outputs=("*/*.jsonl.gz", "trials/*.txt", "utt2spk", "roots.json"),
+    optional=("calibration/*.txt", "audio"),
+    work=work,
+    units=units,
+    merge=merge,
+    observe=observe,
+)
+
+if __name__ == "__main__":
+    STAGE.main()

@@ -1,0 +1,74 @@
+"""Every figure of a list of scored trials, with its interval and its pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steps.backend.settings import Score
+from steps.core.errors import RecipeError
+from steps.core.rng import generator
+from steps.data.trials import Trials
+from steps.metrics.error_rates import det_points
+from steps.metrics.intervals import interval, speaker_bootstrap
+from steps.metrics.summary import trial_figures
+from steps.plots.det import det_figure
+from steps.plots.figure import save
+from steps.plots.histogram import score_histogram
+
+
+def list_figures(
+    name: str,
+    trials: Trials,
+    scores: np.ndarray,
+    llrs: np.ndarray | None,
+    utt2spk: dict[str, str],
+    *,
+    settings: Score,
+    plots: Path,
+) -> dict[str, Any]:
+    """The figures of one list under the names of result.json; draws its DET curve and score histogram into `plots`.
+
+    Raises:
+        RecipeError: the list has only target or only non-target trials, or an utterance of no known speaker.
+    """
+    num_target = int(trials.is_target.sum())
+    if num_target in (0, len(trials)):
+        raise RecipeError(
+            f"trial list {name}: {num_target} target and {len(trials) - num_target} non-target trials are scored; "
+            "figures need both kinds"
+        )
+    enrol_P, test_P, num_speakers = speaker_indices(name, trials, utt2spk)
+    figures = trial_figures(scores, trials.is_target, llrs=llrs, priors=settings.priors)
+    replicates = speaker_bootstrap(
+        scores, trials.is_target, enrol_P, test_P, rng=generator(settings.seed, "bootstrap", name),
+        num_replicates=settings.replicates,
+    )  # fmt: skip
+    figures |= {"num_target": num_target, "num_nontarget": len(trials) - num_target, "num_speakers": num_speakers}
+    figures["eer_ci95"] = list(interval(replicates))
+    _draw(plots, name, trials.is_target, scores)
+    return figures
+
+
+def speaker_indices(name: str, trials: Trials, utt2spk: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
+    """The speaker of both sides of each trial as whole numbers from 0, and how many speakers there are."""
+    try:
+        sides = [np.array([utt2spk[utterance] for utterance in side]) for side in (trials.enrol_ids, trials.test_ids)]
+    except KeyError as error:
+        raise RecipeError(f"trial list {name}: utterance {error} is not in utt2spk; run stage 1 again") from None
+    speakers, index = np.unique(np.concatenate(sides), return_inverse=True)
+    return index[: len(trials)], index[len(trials) :], len(speakers)
+
+
+def one_line(figures: dict[str, Any]) -> str:
+    """The chief figures in words, for the log."""
+    low, high = figures["eer_ci95"]
+    costs = ", ".join(f"minDCF({prior}) {value:.3f}" for prior, value in figures["min_dcf"].items())
+    counts = f"{figures['num_target']} target and {figures['num_nontarget']} non-target trials"
+    return f"EER {100 * figures['eer']:.2f} % [{100 * low:.2f}, {100 * high:.2f}], {costs}, {counts}"
+
+
+def _draw(folder: Path, name: str, is_target: np.ndarray, scores: np.ndarray) -> None:
+    folder.mkdir(exist_ok=True)
+    save(det_figure({name: det_points(scores[is_target], scores[~is_target])}, title=name), folder / f"det.{name}")
+    save(score_histogram(scores[is_target], scores[~is_target], title=name), folder / f"scores.{name}")

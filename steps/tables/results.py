@@ -1,0 +1,216 @@
+"""The tables of a report, made of result.json records and of published figures.
+
+A record is what result.json holds. A trial list called `<list>-<corpus>`, where `<list>` is a list too, holds the
+trials of that list within one sub-corpus; any other list is a pooled one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from steps.tables.table import Table, without_empty_columns
+
+Record = Mapping[str, Any]
+
+_LEN_COMMIT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A figure that somebody printed: never ours."""
+
+    system: str
+    list: str
+    eer: float | None = None  # fraction
+    min_dcf: Mapping[str, float] = field(default_factory=dict)  # by prior, as text
+    source: str = ""  # where it is printed
+    note: str = ""
+
+
+def order_records(records: Iterable[Record], systems: Sequence[str]) -> list[Record]:
+    """Return the records in the order of the recipe's systems, the others (fusions) after them by name."""
+    places = {system: place for place, system in enumerate(systems)}
+    return sorted(records, key=lambda record: (places.get(record["system"], len(places)), record["system"]))
+
+
+def list_names(records: Iterable[Record]) -> list[str]:
+    """Return the names of all trial lists, sorted."""
+    return sorted({name for record in records for name in record["trials"]})
+
+
+def parent_and_corpus(name: str, names: Collection[str]) -> tuple[str, str] | None:
+    """Return (pooled list, corpus) if `name` is the part of another of `names` in one sub-corpus, else None."""
+    cuts = [i for i, sign in enumerate(name) if sign == "-" and name[:i] in names and name[i + 1 :]]
+    return (name[: cuts[0]], name[cuts[0] + 1 :]) if cuts else None
+
+
+def pooled_lists(names: Collection[str]) -> list[str]:
+    """Return the lists that are not a part of another one, sorted."""
+    return sorted(name for name in names if parent_and_corpus(name, names) is None)
+
+
+def pooled_table(records: Sequence[Record]) -> Table:
+    """Return all figures of every pooled list and system."""
+    names = list_names(records)
+    return _figures_table("All figures", records, {name: name for name in pooled_lists(names)})
+
+
+def corpus_tables(records: Sequence[Record]) -> list[Table]:
+    """Return a table for each sub-corpus, by name: the figures of its part of the lists."""
+    names = list_names(records)
+    parts: dict[str, dict[str, str]] = {}
+    for name in names:
+        found = parent_and_corpus(name, names)
+        if found:
+            parts.setdefault(found[1], {})[name] = found[0]
+    return [_figures_table(f"Corpus {corpus}", records, parts[corpus]) for corpus in sorted(parts)]
+
+
+def comparison_table(records: Sequence[Record], published: Sequence[Published]) -> Table:
+    """Return published | ours | difference | interval | trials | commit | date for every pooled list and system.
+
+    A published figure without one of ours has a row too, and ours without a published one.
+    """
+    by_system = {record["system"]: record for record in records}
+    names = list_names(records)
+    keys = [(name, record["system"]) for name in pooled_lists(names) for record in records if name in record["trials"]]
+    known = {(each.list, each.system) for each in published if each.eer is not None}
+    rows = [_comparison_row(by_system[s], name, s, None, "EER %") for name, s in keys if (name, s) not in known]
+    for each in published:
+        record = by_system.get(each.system)
+        rows += [_comparison_row(record, each.list, each.system, each, name) for name in _measures(each)]
+    order = {record["system"]: place for place, record in enumerate(records)}
+    rows.sort(key=lambda row: (row[0], order.get(row[1], len(order)), row[1]))
+    columns = (
+        "List", "System", "Figure", "Published", "Ours", "Difference", "95% interval", "Trials", "Commit", "Date",
+        "Source of the published figure",
+    )  # fmt: skip
+    return without_empty_columns(Table(title="Published and ours", columns=columns, rows=tuple(rows), num_left=3))
+
+
+def runs_table(records: Sequence[Record]) -> Table:
+    """Return what each system is scored with, its size, how long it trained, and the commit that scored it."""
+    rows = tuple(
+        (
+            record["system"],
+            record["backend"],
+            None if record["num_parameters"] is None else f"{record['num_parameters']:,}",
+            duration(record["train_seconds"]),
+            duration(record["seconds"]),
+            commit(record),
+            record["date"][:10],
+        )
+        for record in records
+    )
+    columns = ("System", "Scoring", "Parameters", "Training", "Scoring time", "Commit", "Date")
+    return without_empty_columns(Table(title="Runs", columns=columns, rows=rows))
+
+
+def repeat_command(record: Record) -> str:
+    """Return the command that makes a record again: ./run.sh with the settings of the recorded command.
+
+    A fusion, of which run.sh knows the parts only, gives the recorded command itself.
+    """
+    words = shlex.split(record["command"])
+    if "steps.score" not in words:
+        is_python = bool(words) and words[0].rpartition("/")[2].startswith("python")
+        return shlex.join(["python", *words[1:]] if is_python else words)
+    given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
+    given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    settings = [word for assignment in given for word in ("--set", assignment)]
+    return shlex.join(["./run.sh", "--recipe", record["recipe"], "--system", record["system"], *settings])
+
+
+def per_cent(rate: float | None, *, sign: bool = False) -> str | None:
+    """Return a fraction in per cent with two decimals, None for None."""
+    return None if rate is None else f"{100 * rate:{'+' if sign else ''}.2f}"
+
+
+def cost(value: float | None, *, sign: bool = False) -> str | None:
+    """Return a cost (minDCF, actDCF, Cllr) with three decimals, None for None."""
+    return None if value is None else f"{value:{'+' if sign else ''}.3f}"
+
+
+def interval(bounds: Sequence[float] | None) -> str | None:
+    """Return [lo, hi] in per cent with two decimals, None for None."""
+    return None if bounds is None else f"[{per_cent(bounds[0])}, {per_cent(bounds[1])}]"
+
+
+def duration(seconds: float | None) -> str | None:
+    """Return a time in the two units that say enough, None for None."""
+    if seconds is None:
+        return None
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if hours < 1:
+        return f"{int(minutes)} min {int(seconds % 60)} s"
+    return f"{int(hours)} h {int(minutes % 60)} min" if days < 1 else f"{int(days)} d {int(hours % 24)} h"
+
+
+def commit(record: Record) -> str:
+    """Return the short commit of a record, and whether files differed from it."""
+    return record["commit"][:_LEN_COMMIT] + (", modified" if record["dirty"] else "")
+
+
+def _figures_table(title: str, records: Sequence[Record], lists: Mapping[str, str]) -> Table:
+    """Return the figures of the lists (name in the records -> name to show) for every record that has them."""
+    trials = [(shown, r["system"], r["trials"][name]) for name, shown in lists.items() for r in records if name in r["trials"]]
+    priors = sorted({prior for *_, figures in trials for prior in figures["min_dcf"]}, key=float)
+    columns = (
+        "List", "System", "EER % [95% interval]", *(f"minDCF({p})" for p in priors), *(f"actDCF({p})" for p in priors),
+        "Cllr", "minCllr", "Target", "Non-target", "Missing",
+    )  # fmt: skip
+    rows = tuple((shown, system, *_figures_cells(figures, priors)) for shown, system, figures in trials)
+    return without_empty_columns(Table(title=title, columns=columns, rows=rows))
+
+
+def _figures_cells(figures: Mapping[str, Any], priors: Sequence[str]) -> list[str | None]:
+    bounds = interval(figures["eer_ci95"])
+    actual = figures["act_dcf"] or {}
+    return [
+        f"{per_cent(figures['eer'])} {bounds}" if bounds else per_cent(figures["eer"]),
+        *(cost(figures["min_dcf"].get(prior)) for prior in priors),
+        *(cost(actual.get(prior)) for prior in priors),
+        cost(figures["cllr"]),
+        cost(figures["min_cllr"]),
+        f"{figures['num_target']:,}",
+        f"{figures['num_nontarget']:,}",
+        f"{figures['num_missing']:,}" if figures["num_missing"] else None,
+    ]
+
+
+def _measures(each: Published) -> list[str]:
+    return ["EER %"] * (each.eer is not None) + [f"minDCF({prior})" for prior in each.min_dcf]
+
+
+def _comparison_row(
+    record: Record | None, name: str, system: str, published: Published | None, measure: str
+) -> tuple[str | None, ...]:
+    """Return one row; `measure` is "EER %" or "minDCF(<prior>)"."""
+    figures = record["trials"].get(name) if record else None
+    prior = measure.removeprefix("minDCF(").rstrip(")")
+    is_eer, theirs, ours = measure == "EER %", None, None
+    if published:
+        theirs = published.eer if is_eer else published.min_dcf[prior]
+    if figures:
+        ours = figures["eer"] if is_eer else figures["min_dcf"].get(prior)
+    show = per_cent if is_eer else cost
+    difference = None if theirs is None or ours is None else show(ours - theirs, sign=True)
+    source = "; ".join(filter(None, (published.source, published.note))) if published else ""
+    return (
+        name,
+        system,
+        measure,
+        show(theirs),
+        show(ours) or ("not scored" if record else "not run"),
+        difference,
+        interval(figures["eer_ci95"]) if figures and is_eer else None,
+        f"{figures['num_target'] + figures['num_nontarget']:,}" if figures else None,
+        commit(record) if record and figures else None,
+        record["date"][:10] if record and figures else None,
+        source or None,
+    )

@@ -1,0 +1,53 @@
+"""Cosine scores against scipy's distance, the three ways against each other."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cosine as cosine_distance
+
+from steps.backend import cosine
+from steps.backend.cosine import cosine_matrix, cosine_pairs, score_pairs
+
+
+def test_all_three_ways_equal_scipy(monkeypatch):
+    monkeypatch.setattr(cosine, "CHUNK_NUMBERS", 70)  # ten trials at a time, so that chunks are joined
+    rng = np.random.default_rng(0)
+    embeddings = rng.normal(size=(20, 7))
+    enrol, test = rng.integers(20, size=55), rng.integers(20, size=55)
+    expected = [1 - cosine_distance(embeddings[e], embeddings[t]) for e, t in zip(enrol, test, strict=True)]
+    np.testing.assert_allclose(cosine_pairs(embeddings, enrol, test), expected, atol=1e-14)
+    np.testing.assert_allclose(score_pairs(embeddings[enrol], embeddings[test]), expected, atol=1e-14)
+    np.testing.assert_allclose(cosine_matrix(embeddings, embeddings)[enrol, test], expected, atol=1e-14)
+
+
+def test_float32_embeddings_are_scored_in_double_precision():
+    embeddings = np.random.default_rng(1).normal(size=(4, 5)).astype(np.float32)
+    scores = cosine_pairs(embeddings, [0, 1], [2, 3])
+    assert scores.dtype == np.float64
+    np.testing.assert_array_equal(scores, cosine_pairs(embeddings.astype(np.float64), [0, 1], [2, 3]))
+
+
+def test_no_trials_give_no_scores():
+    assert cosine_pairs(np.ones((2, 3)), np.array([], dtype=int), np.array([], dtype=int)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("enrol", "test", "message"),
+    [
+        ([0, 3], [0, 0], "enrol_index: expected 0 to 2, found 0 to 3"),
+        ([-1], [0], "enrol_index: expected 0 to 2, found -1"),
+        ([0, 1], [0], "test_index: expected 2 trials"),
+        ([0.5], [0], "whole numbers"),
+    ],
+)
+def test_bad_trial_indices_are_refused(enrol, test, message):
+    with pytest.raises(ValueError, match=message):
+        cosine_pairs(np.eye(3), enrol, test)
+
+
+def test_zero_embeddings_and_unlike_shapes_are_refused():
+    with pytest.raises(ValueError, match="test embeddings: expected embeddings with a length above 0"):
+        score_pairs(np.ones((1, 3)), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="expected 2 rows as in enrolment, found 1"):
+        score_pairs(np.ones((2, 3)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match="expected 3 dimensions"):
+        cosine_matrix(np.ones((2, 3)), np.ones((1, 4)))

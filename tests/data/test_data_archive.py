@@ -1,0 +1,224 @@
+"""Claims about steps.data.archive and estimators; kaldiio and lhotse are the outside readers."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from types import SimpleNamespace
+
+import kaldiio
+import numpy as np
+import pytest
+from lhotse import FeatureSet
+from sklearn.preprocessing import StandardScaler
+
+from steps.core.errors import RecipeError
+from steps.data import archive as archives
+from steps.data.archive import Archive
+from steps.data.estimators import load_estimators, save_estimators
+from steps.data.lhotse_reader import use_kaldiio_in_lhotse
+from steps.data.manifests import Utterance, write_set
+
+RNG = np.random.default_rng(5)
+MATRICES = {f"s/{n}": RNG.normal(size=(20 + n, 4)).astype(np.float32) for n in range(5)}
+VECTORS = {f"s/{n}": RNG.normal(size=7).astype(np.float32) for n in range(5)}
+WAVES = {f"s/{n}": RNG.integers(-32768, 32767, 300 + n, dtype=np.int16) for n in range(5)}
+
+
+def write(folder, items, wave=False):
+    folder.mkdir(exist_ok=True)
+    path = folder / "feats.0.ark"
+    lines = archives.write_wave_ark(path, items.items(), 8000) if wave else archives.write_ark(path, items.items())
+    archives.write_scp(folder, lines)
+    return Archive(folder)
+
+
+@pytest.mark.parametrize("items", [MATRICES, VECTORS, WAVES], ids=["matrices", "vectors", "waves"])
+def test_what_was_written_is_read_by_us_and_by_kaldiio(tmp_path, monkeypatch, items):
+    archive = write(tmp_path / "x", items, wave=items is WAVES)
+    assert archive.ids == list(items)
+    monkeypatch.chdir(tmp_path / "x")
+    by_kaldiio = dict(kaldiio.load_ark("feats.0.ark"))
+    by_scp = kaldiio.load_scp("feats.scp")
+    for name, array in items.items():
+        np.testing.assert_array_equal(archive.load(name), array)
+        assert archive.load(name).dtype == array.dtype
+        assert archive.shape(name) == array.shape
+        for found in (by_kaldiio[name], by_scp[name], kaldiio.load_mat(":".join(map(str, archive.place(name))))):
+            samples = found[1] if items is WAVES else found
+            np.testing.assert_array_equal(samples, array)
+            assert items is not WAVES or found[0] == 8000 == archive.sampling_rate(name)
+
+
+@pytest.mark.parametrize("items", [MATRICES, VECTORS, WAVES], ids=["matrices", "vectors", "waves"])
+def test_arks_have_the_bytes_of_kaldiio(tmp_path, items):
+    write(tmp_path, items, wave=items is WAVES)
+    theirs = {name: (8000, array) if items is WAVES else array for name, array in items.items()}
+    kaldiio.save_ark(str(tmp_path / "theirs.ark"), theirs)
+    assert (tmp_path / "feats.0.ark").read_bytes() == (tmp_path / "theirs.ark").read_bytes()
+
+
+@pytest.mark.parametrize("items", [MATRICES, WAVES], ids=["matrices", "waves"])
+def test_load_rows_returns_the_rows_and_refuses_others(tmp_path, items):
+    archive = write(tmp_path, items, wave=items is WAVES)
+    name = "s/3"
+    num = archive.num_rows(name)
+    for start, count in ((0, num), (5, 9), (num - 1, 1), (num, 0)):
+        np.testing.assert_array_equal(archive.load_rows(name, start, count), items[name][start : start + count])
+    for start, count in ((0, num + 1), (-1, 2), (num, 1)):
+        with pytest.raises(ValueError, match="s/3"):
+            archive.load_rows(name, start, count)
+
+
+def test_a_renamed_folder_is_read_as_before(tmp_path):
+    write(tmp_path / "a", MATRICES)
+    os.rename(tmp_path / "a", tmp_path / "b")
+    np.testing.assert_array_equal(Archive(tmp_path / "b").load("s/2"), MATRICES["s/2"])
+
+
+def test_forked_workers_read_the_same_archive(tmp_path):
+    archive = write(tmp_path, MATRICES)
+    archive.load("s/0")
+    with ProcessPoolExecutor(2) as pool:
+        for name, found in zip(MATRICES, pool.map(archive.load, MATRICES), strict=True):
+            np.testing.assert_array_equal(found, MATRICES[name])
+
+
+def test_merged_scps_are_sorted_and_refuse_double_ids(tmp_path):
+    for part, names in (("p1", ["b", "d"]), ("p0", ["c", "a"])):
+        (tmp_path / part).mkdir()
+        lines = archives.write_ark(tmp_path / part / f"{part}.ark", [(name, MATRICES["s/0"]) for name in names])
+        archives.write_scp(tmp_path / part, lines)
+    (tmp_path / "all").mkdir()
+    for part in ("p0", "p1"):
+        os.link(tmp_path / part / f"{part}.ark", tmp_path / "all" / f"{part}.ark")
+    archives.merge_scp([tmp_path / "p1", tmp_path / "p0"], tmp_path / "all")
+    assert Archive(tmp_path / "all").ids == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(Archive(tmp_path / "all")["d"], MATRICES["s/0"])
+    with pytest.raises(RecipeError, match="each id once.*'a "):
+        archives.merge_scp([tmp_path / "p0", tmp_path / "p0"], tmp_path / "all")
+
+
+def test_errors_name_the_file_and_the_id(tmp_path):
+    archive = write(tmp_path, MATRICES)
+    with pytest.raises(RecipeError, match=r"feats.scp: no entry for 'x'"):
+        archive.load("x")
+    with pytest.raises(RecipeError, match="expected one .scp"):
+        Archive(tmp_path / "none")
+    content = (tmp_path / "feats.0.ark").read_bytes()
+    (tmp_path / "feats.0.ark").write_bytes(content[:-5])
+    with pytest.raises(RecipeError, match=r"feats.0.ark: ends within 's/4'"):
+        archive.load("s/4")
+    (tmp_path / "feats.0.ark").write_bytes(b"x" * len(content))
+    with pytest.raises(RecipeError, match="damaged"):
+        archive.load("s/1")
+    (tmp_path / "feats.0.ark").unlink()
+    with pytest.raises(RecipeError, match=r"feats.0.ark: not found"):
+        archive.load("s/1")
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 3)), np.zeros((2, 2, 2)), np.array([[np.nan]]), np.zeros((2, 2), int)])
+def test_arrays_that_kaldi_does_not_hold_are_refused_and_leave_nothing(tmp_path, array):
+    with pytest.raises(ValueError, match="'a'"):
+        archives.write_ark(tmp_path / "x.ark", [("b", np.ones(3)), ("a", array)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_embeddings_come_back_sorted(tmp_path):
+    ids, matrix_ND = ["b", "a", "c"], RNG.normal(size=(3, 6)).astype(np.float32)
+    archives.write_embeddings(tmp_path, ids, matrix_ND)
+    found_ids, found_ND = archives.read_embeddings(tmp_path)
+    assert found_ids == ["a", "b", "c"]
+    np.testing.assert_array_equal(found_ND, matrix_ND[[1, 0, 2]])
+    lines = archives.write_ark(tmp_path / "y.ark", [("a", np.ones(6)), ("b", np.ones(5))])
+    archives.write_scp(tmp_path, lines, name="embeddings.scp")
+    with pytest.raises(RecipeError, match="'b' is not a float32 vector of 6"):
+        archives.read_embeddings(tmp_path)
+
+
+@pytest.fixture
+def feature_set(tmp_path):
+    write(tmp_path / "feats", MATRICES)
+    utterances = [
+        Utterance(id=name, speaker="s", gender="", session="", corpus="", path="a.wav", sampling_rate=16000,
+                  num_samples=160 * len(array)) for name, array in MATRICES.items()
+    ]  # fmt: skip
+    write_set(tmp_path / "manifests" / "test", utterances)
+    settings = SimpleNamespace(type="fbank", sampling_rate=16000, frame_shift=0.01)
+    archives.write_feature_manifest(tmp_path / "feats", tmp_path / "manifests" / "test", settings)
+    return FeatureSet.from_file(tmp_path / "feats" / archives.FEATURES).with_path_prefix(tmp_path / "feats")
+
+
+def test_lhotse_loads_the_features_with_kaldiio(feature_set, monkeypatch):
+    import lhotse.features.io
+
+    monkeypatch.setattr(lhotse.features.io, "READER_BACKENDS", dict(lhotse.features.io.READER_BACKENDS))
+    use_kaldiio_in_lhotse()
+    assert len(feature_set) == len(MATRICES)
+    for features in feature_set:
+        expected_TF = MATRICES[features.recording_id]
+        np.testing.assert_array_equal(features.load(), expected_TF)
+        np.testing.assert_array_equal(features.load(start=0.05, duration=0.1), expected_TF[5:15])
+        assert (features.num_frames, features.num_features) == expected_TF.shape
+
+
+def test_lhotse_loads_the_features_by_itself(feature_set):
+    pytest.importorskip("kaldi_native_io", reason="lhotse's own reader of Kaldi arks needs kaldi_native_io")
+    for features in feature_set:
+        np.testing.assert_array_equal(features.load(), MATRICES[features.recording_id])
+
+
+def test_arrays_and_texts_come_back_and_bytes_do_not_depend_on_order(tmp_path):
+    arrays = {
+        "b": np.arange(6.0).reshape(2, 3).T, "a": np.float32(1.5), "c": np.array([True, False]), "d": np.zeros((0, 2), np.int64),
+    }  # fmt: skip
+    texts = {f"k{n}": str(n) for n in range(9)}
+    archives.save_arrays(tmp_path / "x", arrays, texts)
+    archives.save_arrays(tmp_path / "y", dict(reversed(arrays.items())), dict(reversed(texts.items())))
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    found = archives.load_arrays(tmp_path / "x")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == np.asarray(array).dtype
+    assert archives.load_metadata(tmp_path / "x") == texts
+
+
+def test_objects_are_not_saved_and_damaged_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'a' has dtype"):
+        archives.save_arrays(tmp_path / "x", {"a": np.array(["text"])})
+    (tmp_path / "x").write_bytes(b"rubbish")
+    with pytest.raises(RecipeError, match="damaged"):
+        archives.load_arrays(tmp_path / "x")
+    with pytest.raises(RecipeError, match="not found"):
+        archives.load_arrays(tmp_path / "none")
+
+
+class Chain:
+    """Estimators in a row, as a back end has them."""
+
+    def __init__(self, steps, weights=(0.5, 0.25), name="x"):
+        self.steps, self.weights, self.name = steps, weights, name
+
+    def fit(self, data):
+        for step in self.steps:
+            data = step.fit(data).transform(data)
+        self.threshold_ = float(data.max()) / 3
+        return self
+
+
+def test_estimators_come_back_with_settings_state_and_order(tmp_path):
+    data = RNG.normal(size=(30, 4))
+    fitted = {"z": Chain([StandardScaler(with_std=False), StandardScaler()]).fit(data), "a": StandardScaler().fit(data)}
+    save_estimators(tmp_path / "x", fitted)
+    save_estimators(tmp_path / "y", fitted)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    found = load_estimators(tmp_path / "x", {"Chain": Chain, "StandardScaler": StandardScaler})
+    assert list(found) == ["z", "a"]
+    assert found["z"].threshold_ == fitted["z"].threshold_
+    assert found["z"].weights == (0.5, 0.25)
+    assert found["z"].steps[0].with_std is False
+    np.testing.assert_array_equal(found["a"].transform(data), fitted["a"].transform(data))
+    np.testing.assert_array_equal(found["z"].steps[1].mean_, fitted["z"].steps[1].mean_)
+    with pytest.raises(RecipeError, match="'Chain'"):
+        load_estimators(tmp_path / "x", {"StandardScaler": StandardScaler})
+    with pytest.raises(ValueError, match=r"a\.name: cannot save a set"):
+        save_estimators(tmp_path / "z", {"a": Chain([], name={1})})

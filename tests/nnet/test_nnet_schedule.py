@@ -1,0 +1,81 @@
+import math
+
+import pytest
+
+from steps.nnet.schedule import learning_rate, margin
+
+RATES = {"peak": 0.1, "final": 1e-4, "num_steps": 101}
+
+
+def test_warm_up_is_a_straight_line_to_the_peak():
+    rates = [learning_rate(step, **RATES, warmup_steps=4) for step in range(5)]
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+
+
+def test_exponential_decay_is_a_constant_factor_from_peak_to_final():
+    rates = [learning_rate(step, **RATES) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[100] == pytest.approx(1e-4)
+    assert [b / a for a, b in zip(rates, rates[1:], strict=False)] == pytest.approx([1e-3**0.01] * 100)
+
+
+def test_cosine_decay_is_half_a_cosine():
+    rates = [learning_rate(step, **RATES, decay="cosine") for step in (0, 25, 50, 75, 100)]
+    middle, half = (0.1 + 1e-4) / 2, (0.1 - 1e-4) / 2
+    swing = half * math.sqrt(0.5)
+    assert rates == pytest.approx([0.1, middle + swing, middle, middle - swing, 1e-4])
+
+
+def test_decay_begins_behind_the_warm_up():
+    rates = [learning_rate(step, **RATES, warmup_steps=20) for step in (20, 60, 100)]
+    assert rates == pytest.approx([0.1, math.sqrt(0.1 * 1e-4), 1e-4])
+
+
+def test_constant_rate_and_steps_past_the_end():
+    assert learning_rate(77, peak=0.1, final=0.1, num_steps=101, decay="constant") == 0.1
+    assert learning_rate(5000, **RATES) == pytest.approx(1e-4)
+    assert learning_rate(0, peak=0.1, final=1e-4, num_steps=1) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"decay": "step"}, "found 'step'"),
+        ({"final": 0.0}, "above 0"),
+        ({"peak": 0.0}, "above 0"),
+        ({"decay": "constant"}, "constant"),
+        ({"warmup_steps": 102}, "warm-up"),
+    ],
+)
+def test_wrong_rates_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate(0, **{**RATES, **values})
+
+
+RAMP = {"initial": 0.05, "final": 0.2, "start_epoch": 2.0, "end_epoch": 4.0}
+
+
+@pytest.mark.parametrize("growth", ["linear", "exponential"])
+def test_margin_is_flat_outside_its_ramp_and_grows_inside(growth):
+    values = [margin(2.0 + i / 50, **RAMP, growth=growth) for i in range(101)]
+    assert [margin(e, **RAMP, growth=growth) for e in (0.0, 1.99, 2.0)] == [0.05] * 3
+    assert [margin(e, **RAMP, growth=growth) for e in (4.0, 99.0)] == [0.2] * 2
+    assert all(a < b for a, b in zip(values, values[1:], strict=False))
+
+
+def test_linear_ramp_is_halfway_at_half_its_time():
+    assert margin(3.0, **RAMP) == pytest.approx(0.125)
+
+
+def test_exponential_ramp_has_31_of_32_parts_behind_it_at_half_its_time():
+    # What lacks shrinks to 1e-3 over the ramp, to sqrt(1e-3) = 1 / 31.6 at half: (1 - 0.0316) / (1 - 0.001) of the way.
+    assert margin(3.0, **RAMP, growth="exponential") == pytest.approx(0.05 + 0.15 * (1 - 0.0316228) / 0.999, rel=1e-6)
+
+
+def test_a_ramp_of_no_length_is_a_step_and_a_negative_one_is_refused():
+    step = {"initial": 0.0, "final": 0.2, "start_epoch": 3.0, "end_epoch": 3.0}
+    assert [margin(e, **step) for e in (2.9, 3.0)] == [0.0, 0.2]
+    with pytest.raises(ValueError, match="at or after epoch 3"):
+        margin(0.0, **{**step, "end_epoch": 2.0})
+    with pytest.raises(ValueError, match="found 'quick'"):
+        margin(0.0, **step, growth="quick")

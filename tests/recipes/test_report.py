@@ -1,0 +1,298 @@
+"""Stage 8 on a small experiment: what it writes, what it publishes, what it refuses."""
+
+import dataclasses
+import json
+import logging
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steps import report
+from steps.core.errors import RecipeError
+from steps.core.files import tree_hashes, write_json
+from steps.core.stage import Job, run
+from steps.core.stamp import write_stamp
+from steps.data.trials import Trials, read_trials, write_scores, write_trials
+from steps.metrics.summary import trial_figures
+
+LOG = logging.getLogger("test")
+LISTS = {"demo_e": 200, "demo_e-air": 60, "demo_e-sea": 80}
+PAPER = """
+[[published]]
+system = "xvector"
+list = "demo_e"
+eer = 0.10
+min_dcf = { "0.01" = 0.9 }
+source = "Somebody 2019, Table 3"
+"""
+
+
+def _stamp(folder):
+    write_stamp(folder, {"stage": "made by a test"}, tree_hashes(folder, ("**/*",)), 1.0)
+
+
+def _make_trials(manifests):
+    rng = np.random.default_rng(1)
+    for name, num in LISTS.items():
+        truth = np.arange(num) % 3 == 0
+        trials = Trials([f"e{i % 7}" for i in range(num)], [f"t{i}" for i in range(num)], rng.permutation(truth))
+        (manifests / "trials").mkdir(parents=True, exist_ok=True)
+        write_trials(manifests / "trials" / f"{name}.txt", trials)
+    _stamp(manifests)
+
+
+def _make_scores(folder, manifests, system, *, separation, calibrated=True, **changes):
+    rng = np.random.default_rng(2)
+    (folder / "llr").mkdir(parents=True)
+    figures = {}
+    for name in LISTS:
+        trials = read_trials(manifests / "trials" / f"{name}.txt")
+        scores = rng.normal(size=len(trials)) + separation * trials.is_target
+        llrs = separation * (scores - separation / 2) if calibrated else None
+        write_scores(folder / f"{name}.txt", trials.enrol_ids, trials.test_ids, scores)
+        if calibrated:
+            write_scores(folder / "llr" / f"{name}.txt", trials.enrol_ids, trials.test_ids, llrs)
+        figures[name] = trial_figures(scores, trials.is_target, llrs=llrs)
+        figures[name] |= {"num_target": trials.num_target, "num_nontarget": trials.num_nontarget, "num_missing": 0}
+        figures[name] |= {"eer_ci95": [figures[name]["eer"] - 0.01, figures[name]["eer"] + 0.01]}
+    record = {
+        "recipe": "demo", "system": system, "backend": "cosine", "num_parameters": 1234, "train_seconds": 60.0,
+        "trials": figures, "fingerprint": "f" * 64, "commit": "c" * 40, "dirty": False, "seconds": 1.0,
+        "command": f"python -m steps.score --out {folder}", "machine": "m", "date": "2025-03-01T00:00:00Z", "packages": {},
+    }  # fmt: skip
+    write_json(folder / "result.json", record | changes)
+    _stamp(folder)
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A folder like the repository's root, with the recipe demo and two scored systems; it is the current one."""
+    monkeypatch.chdir(tmp_path)
+    home = Path("recipes/demo")
+    home.mkdir(parents=True)
+    systems = '[recipe]\nsystems = ["xvector", "ecapa", "resnet"]\nnot_run = { resnet = "needs a GPU" }\n'
+    (home / "recipe.toml").write_text(systems)
+    (home / "paper.toml").write_text(PAPER)
+    exp = Path("exp/demo")
+    _make_trials(exp / "manifests")
+    _make_scores(exp / "xvector/scores", exp / "manifests", "xvector", separation=2.0)
+    _make_scores(exp / "ecapa/scores", exp / "manifests", "ecapa", separation=3.0, calibrated=False)
+    (exp / "xvector/model").mkdir()
+    lines = [json.dumps({"epoch": e, "loss": 3 / e, "accuracy": 0.5, "dev_eer": None}) + "\n" for e in (1, 2, 3)]
+    (exp / "xvector/model/log.jsonl").write_text("".join(lines))
+    _stamp(exp / "xvector/model")
+    return exp
+
+
+def _report(exp, *more, systems=("xvector", "ecapa"), out="report"):
+    scores = [word for system in systems for word in ("--scores", str(exp / system / "scores"))]
+    inputs = ["--manifests", str(exp / "manifests"), "--model", str(exp / "xvector/model"), *scores]
+    return run(report.STAGE, [*inputs, "--set", "report.recipe=demo", "--out", str(exp / out), *more], LOG)
+
+
+def _job(exp, *, publish=False, systems=("xvector", "ecapa")):
+    settings = SimpleNamespace(report=report.ReportSettings(recipe="demo", publish=publish))
+    lists = {"scores": [exp / system / "scores" for system in systems], "model": []}
+    inputs = {"manifests": exp / "manifests"}
+    return Job(
+        settings=settings, site={}, inputs=inputs, input_lists=lists, out=exp / "report", jobs=1, log=LOG, fingerprint=""
+    )  # fmt: skip
+
+
+class _Page(HTMLParser):
+    """Collects what a page refers to, and whether its tags are balanced."""
+
+    VOID = ("meta", "link", "img", "br", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.open += [tag] * (tag not in self.VOID)
+        self.ids += [value for key, value in attrs if key == "id"]
+        self.links += [value for key, value in attrs if key in ("href", "xlink:href", "src", "action", "data")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_stage_writes_documents_and_pictures(experiment):
+    assert _report(experiment) == 0
+    out = experiment / "report"
+    assert {path.name for path in (out / "figures").glob("*.png")} == {
+        "det.demo_e.png", "scores.xvector.demo_e.png", "scores.ecapa.demo_e.png", "training.png"
+    }  # fmt: skip
+    record = json.loads((experiment / "xvector/scores/result.json").read_text())
+    eer = record["trials"]["demo_e"]["eer"]
+    row = f"| demo_e | xvector | EER % | 10.00 | {100 * eer:.2f} | {100 * (eer - 0.1):+.2f} | "
+    text = (out / "RESULTS.md").read_text()
+    assert row + f"[{100 * eer - 1:.2f}, {100 * eer + 1:.2f}] | 200 | cccccccccc | 2025-03-01 |" in text
+    assert "## Corpus air" in text
+    assert "- resnet: needs a GPU" in text
+    assert f"{100 * eer:.2f}" in (out / "table.txt").read_text()
+    assert str(experiment.resolve()) not in text
+
+
+def test_the_page_needs_no_other_file_and_no_network(experiment):
+    _report(experiment)
+    text = (experiment / "report/report.html").read_text()
+    page = _Page(text)
+    assert page.open == []
+    assert page.tags.count("svg") == 4
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    for namespace in ("http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"):  # names, not addresses
+        text = text.replace(f'="{namespace}"', "")
+    assert "http" not in text
+    assert "@import" not in text
+    assert "<script" not in text
+
+
+def test_two_runs_write_the_same_bytes(experiment):
+    _report(experiment)
+    _report(experiment, out="again")
+    first, second = (tree_hashes(experiment / out, report.STAGE.outputs) for out in ("report", "again"))
+    assert first == second
+    assert len(first) == 3 + 2 * 4
+
+
+def test_histograms_can_be_left_out(experiment):
+    _report(experiment, "--set", "report.histograms=false")
+    assert not list((experiment / "report/figures").glob("scores.*"))
+
+
+def test_a_changed_published_figure_is_another_report(experiment):
+    _report(experiment)
+    Path("recipes/demo/paper.toml").write_text(PAPER.replace("0.10", "0.11"))
+    with pytest.raises(RecipeError, match="recipes/demo/paper.toml"):
+        _report(experiment)
+
+
+def test_publishing_can_follow_a_finished_report_and_its_document_equals_the_records(experiment, capsys):
+    _report(experiment)
+    _report(experiment, "--set", "report.publish=true")  # the same plan: no refusal
+    report.finish(_job(experiment, publish=True))
+    home = Path("recipes/demo")
+    assert sorted(path.name for path in (home / "results").iterdir()) == ["ecapa.json", "xvector.json"]
+    assert (home / "RESULTS.md").read_text() == report.recipe_markdown(home)
+    assert (home / "RESULTS.md").read_text() == (experiment / "report/RESULTS.md").read_text()
+    assert capsys.readouterr().out.endswith((experiment / "report/table.txt").read_text())
+
+
+def test_publishing_one_system_keeps_the_others(experiment):
+    report.publish([experiment / "ecapa/scores"], "demo")
+    report.publish([experiment / "xvector/scores"], "demo")
+    text = Path("recipes/demo/RESULTS.md").read_text()
+    assert "| demo_e | ecapa |" in text
+    assert "| demo_e | xvector |" in text
+
+
+def test_rewrite_follows_a_changed_paper(experiment):
+    report.publish([experiment / "xvector/scores"], "demo")
+    Path("recipes/demo/paper.toml").write_text(PAPER.replace("0.10", "0.12"))
+    assert Path("recipes/demo/RESULTS.md").read_text() != report.recipe_markdown(Path("recipes/demo"))
+    report.rewrite(Path("recipes/demo"))
+    assert "12.00" in Path("recipes/demo/RESULTS.md").read_text()
+
+
+def test_without_publish_nothing_is_written_to_the_recipe(experiment, capsys):
+    _report(experiment)
+    report.finish(_job(experiment))
+    assert sorted(path.name for path in Path("recipes/demo").iterdir()) == ["paper.toml", "recipe.toml"]
+    assert "xvector" in capsys.readouterr().out
+
+
+def test_publish_decides_no_number():
+    fields = {field.name: field.metadata.get("decides", True) for field in dataclasses.fields(report.ReportSettings)}
+    assert fields == {"recipe": True, "histograms": True, "publish": False}
+
+
+def test_scores_are_matched_by_pair_and_missing_ones_left_out(tmp_path):
+    trials = Trials(["a", "a", "b", "b"], ["c", "d", "c", "d"], np.array([True, False, False, True]))
+    write_scores(tmp_path / "s.txt", ["b", "a", "a"], ["d", "d", "c"], np.array([4.0, 2.0, 1.0]))
+    target, nontarget = report.aligned_scores(trials, tmp_path / "s.txt")
+    assert (target.tolist(), nontarget.tolist()) == ([4.0, 1.0], [2.0])
+    write_scores(tmp_path / "s.txt", ["b", "z"], ["d", "d"], np.array([4.0, 2.0]))
+    with pytest.raises(RecipeError, match="1 of 2 scores .* 'z' and 'd'"):
+        report.aligned_scores(trials, tmp_path / "s.txt")
+    write_scores(tmp_path / "s.txt", ["b"], ["d"], np.array([4.0]))
+    with pytest.raises(RecipeError, match="1 targets in 1 scored trials"):
+        report.aligned_scores(trials, tmp_path / "s.txt")
+
+
+def test_results_that_do_not_belong_together_are_refused(experiment):
+    with pytest.raises(RecipeError, match="'xvector' was already given"):
+        report.publish([experiment / "xvector/scores"] * 2, "demo")
+    Path("recipes/other").mkdir()
+    with pytest.raises(RecipeError, match="of the recipe 'demo'; expected 'other'"):
+        report.publish([experiment / "xvector/scores"], "other")
+    with pytest.raises(RecipeError, match="no such recipe"):
+        report.publish([experiment / "xvector/scores"], "nowhere")
+    with pytest.raises(RecipeError, match="--scores DIR is missing"):
+        _report(experiment, systems=())
+
+
+def test_damaged_records_are_refused_by_name(experiment):
+    path = experiment / "xvector/scores/result.json"
+    record = json.loads(path.read_text())
+    del record["trials"]["demo_e"]["cllr"]
+    write_json(path, record)
+    with pytest.raises(RecipeError, match=r"xvector/scores/result.json: no value for trials.demo_e.cllr"):
+        report.read_record(path)
+    record["trials"], record["system"] = {}, "../x"
+    write_json(path, record)
+    with pytest.raises(RecipeError, match="no name for a system"):
+        report.read_record(path)
+
+
+def test_a_record_under_a_wrong_name_is_refused(experiment):
+    report.publish([experiment / "xvector/scores"], "demo")
+    results = Path("recipes/demo/results")
+    (results / "xvector.json").rename(results / "ecapa.json")
+    with pytest.raises(RecipeError, match="expected 'ecapa' of 'demo'"):
+        report.recipe_markdown(Path("recipes/demo"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("paper.toml", PAPER + "eerr = 0.1", "published figure 1: unknown key 'eerr'"),
+        ("paper.toml", PAPER.replace("0.10", "10.0"), "published figure 1: expected .* fraction"),
+        ("paper.toml", PAPER.replace("source", "note"), "published figure 1: expected system, list and source"),
+        ("paper.toml", "[[published", "paper.toml: not valid TOML"),
+        ("recipe.toml", "[recipe]\nsystems = 'xvector'", "recipe.toml: expected title"),
+        ("recipe.toml", "[recipe]\nsystems = [1]", "recipe.toml: expected title"),
+    ],
+)
+def test_what_the_recipe_says_wrongly_is_refused_with_its_file(experiment, name, text, message):
+    Path("recipes/demo", name).write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        report.read_facts(Path("recipes/demo"))
+
+
+def test_a_recipe_without_its_two_files_has_neither_systems_nor_published_figures(tmp_path):
+    facts = report.read_facts(tmp_path)
+    assert (facts.systems, facts.published) == ((), ())
+
+
+def test_a_log_names_its_broken_line_and_a_model_may_bring_none(tmp_path):
+    assert report.read_log(tmp_path) == []
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "lo')
+    with pytest.raises(RecipeError, match=r"log.jsonl:2: expected a JSON object"):
+        report.read_log(tmp_path)
+
+
+def test_the_recipe_is_a_name_and_no_path():
+    with pytest.raises(ValueError, match="expected the name of a folder"):
+        report.ReportSettings(recipe="../elsewhere")
