@@ -73,7 +73,7 @@ def inventory(settings: Settings, site: Mapping[str, str]) -> str:
 
 
 def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
-    """Return the names of the units of work, sorted: up to 16 units that share the voices, and one for each bank that is not empty."""
+    """Return the names of the units of work, sorted: up to 16 that share the voices, and one for each bank."""
     num_units = min(_MAX_SPEECH_UNITS, settings.num_train_voices + settings.num_test_voices)
     banks = [bank for bank in _BANKS if _bank_size(settings, bank)]
     return sorted([f"voices_{unit:02d}" for unit in range(num_units)] + banks)
@@ -139,7 +139,7 @@ def _write_clip(settings: Settings, bank: str, index: int, out: Path) -> Iterato
 
 
 def rir_rt60(settings: Settings, index: int) -> float:
-    """Return the reverberation time in s of the impulse response with that number: evenly spaced from the driest to the most reverberant."""
+    """Return the reverberation time in s of the impulse response with that number: evenly spaced, the driest first."""
     return float(np.linspace(settings.min_rt60, settings.max_rt60, settings.num_rirs)[index])
 
 

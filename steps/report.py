@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,8 @@ class ReportSettings:
 
     # name of the folder below recipes/
     recipe: str
+    # heading of the documents; empty: the one in recipe.toml, else one made of the recipe's name
+    title: str = ""
     # whether to draw a score histogram for each system and pooled list
     histograms: bool = True
     # whether to copy the records to the recipe and to write its RESULTS.md; done after every run, also an idle one
@@ -92,6 +94,7 @@ def work(job: Job, unit: str) -> None:
     """Draw and write everything."""
     recipe = job.settings.report.recipe
     facts = read_facts(RECIPES / recipe)
+    facts = replace(facts, title=job.settings.report.title or facts.title)
     folders = _folders_by_system(job.input_lists["scores"], recipe)
     records = order_records([read_record(folder / "result.json") for folder in folders.values()], facts.systems)
     (job.out / "figures").mkdir()
@@ -170,16 +173,19 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_facts(home: Path) -> RecipeFacts:
-    """Return what recipe.toml ([recipe] title, systems, not_run) and paper.toml ([[published]]) say; both may lack.
+    """Return what recipe.toml ([recipe] systems, not_run; [report] title) and paper.toml ([[published]]) say; both may lack.
 
     Raises:
         RecipeError: not TOML, a wrong type, or an unknown key of a published figure.
     """
     path = home / "recipe.toml"
-    table = _read_toml(path).get("recipe", {})
-    title, systems, not_run = table.get("title", ""), table.get("systems", []), table.get("not_run", {})
+    tables = _read_toml(path)
+    table, title = tables.get("recipe", {}), tables.get("report", {}).get("title", "")
+    systems, not_run = table.get("systems", []), table.get("not_run", {})
     if not (isinstance(title, str) and _all_text(systems, list) and _all_text(not_run, dict)):
-        raise RecipeError(f"{path}: expected title = text, systems = [names], not_run = {{ name = reason }}")
+        raise RecipeError(
+            f"{path}: expected report.title = text and, in [recipe], systems = [names], not_run = {{ name = reason }}"
+        )
     paper = home / "paper.toml"
     entries = _read_toml(paper).get("published", [])
     published = tuple(_published(entry, f"{paper}: published figure {i}") for i, entry in enumerate(entries, 1))

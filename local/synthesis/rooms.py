@@ -33,7 +33,7 @@ def draw_session(rng: np.random.Generator, sampling_rate: int) -> Session:
     return Session(
         impulse_response=signal.fftconvolve(room, channel_filter(rng, sampling_rate)).astype(np.float32),
         level_db=rng.uniform(-34.0, -20.0),
-        snr_db=rng.uniform(18.0, 38.0),
+        snr_db=rng.uniform(20.0, 40.0),
         noise_poles=np.convolve([1.0, -rng.uniform(0.6, 0.95)], resonance),
         hum_hz=float(rng.choice([50.0, 60.0])),
         hum_db=rng.uniform(-30.0, 0.0),

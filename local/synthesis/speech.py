@@ -88,7 +88,7 @@ def draw_voice(gender: str, rng: np.random.Generator) -> Voice:
     """A voice of the given sex, drawn around the averages of that sex."""
     f0, f0_spread = F0_MEDIAN[gender]
     length, length_spread = TRACT_LENGTH[gender]
-    spread = np.array([0.05, 0.06, 0.08, 0.09, 0.09, 0.09, 0.09])
+    spread = np.array([0.08, 0.09, 0.10, 0.10, 0.10, 0.10, 0.10])
     return Voice(
         gender=gender,
         f0=f0 * math.exp(f0_spread * _bounded_normal(rng)),
@@ -102,7 +102,7 @@ def draw_voice(gender: str, rng: np.random.Generator) -> Voice:
         formant_factors=np.exp(spread * rng.standard_normal(NUM_FORMANTS)),
         phone_factors=np.exp(0.03 * rng.standard_normal((len(_NAMES), 3))),
         bandwidth_factor=math.exp(0.25 * rng.standard_normal()),
-        frication_factor=math.exp(0.15 * _bounded_normal(rng)),
+        frication_factor=math.exp(0.2 * _bounded_normal(rng)),
         frication_gain=math.exp(0.3 * _bounded_normal(rng)),
         tempo=math.exp(0.15 * _bounded_normal(rng)),
         pitch_accent_hz=rng.uniform(0.8, 2.5),

@@ -62,9 +62,10 @@ def test_balanced_is_half_target_and_within_the_allowed_pairs(conditions, keep):
 
 
 def test_balanced_takes_every_target_pair_where_there_are_few():
-    items = make(num_speakers=8, num_utterances=3)
+    items = make(num_speakers=8, num_utterances=4)
     found = lists.balanced(items, np.random.default_rng(0), 8)
     targets = {frozenset(pair[:2]) for pair in pairs(found) if pair[2]}
+    assert found.num_target == len(targets)
     assert targets == {frozenset(pair[:2]) for pair in brute_force(items, lambda a, b: a.speaker == b.speaker)}
 
 

@@ -73,7 +73,9 @@ def experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     home = Path("recipes/demo")
     home.mkdir(parents=True)
-    systems = '[recipe]\nsystems = ["xvector", "ecapa", "resnet"]\nnot_run = { resnet = "needs a GPU" }\n'
+    systems = (
+        '[recipe]\nsystems = ["xvector", "ecapa", "resnet"]\nnot_run = { resnet = "needs a GPU" }\n[report]\ntitle = "A demo"\n'
+    )
     (home / "recipe.toml").write_text(systems)
     (home / "paper.toml").write_text(PAPER)
     exp = Path("exp/demo")
@@ -140,6 +142,7 @@ def test_the_stage_writes_documents_and_pictures(experiment):
     assert row + f"[{100 * eer - 1:.2f}, {100 * eer + 1:.2f}] | 200 | cccccccccc | 2025-03-01 |" in text
     assert "## Corpus air" in text
     assert "- resnet: needs a GPU" in text
+    assert text.startswith("# A demo\n")
     assert f"{100 * eer:.2f}" in (out / "table.txt").read_text()
     assert str(experiment.resolve()) not in text
 
@@ -167,8 +170,9 @@ def test_two_runs_write_the_same_bytes(experiment):
     assert len(first) == 3 + 2 * 4
 
 
-def test_histograms_can_be_left_out(experiment):
-    _report(experiment, "--set", "report.histograms=false")
+def test_histograms_can_be_left_out_and_the_title_be_changed(experiment):
+    _report(experiment, "--set", "report.histograms=false", "--set", "report.title=Another & longer")
+    assert "<h1>Another &amp; longer</h1>" in (experiment / "report/report.html").read_text()
     assert not list((experiment / "report/figures").glob("scores.*"))
 
 
@@ -215,7 +219,7 @@ def test_without_publish_nothing_is_written_to_the_recipe(experiment, capsys):
 
 def test_publish_decides_no_number():
     fields = {field.name: field.metadata.get("decides", True) for field in dataclasses.fields(report.ReportSettings)}
-    assert fields == {"recipe": True, "histograms": True, "publish": False}
+    assert fields == {"recipe": True, "title": True, "histograms": True, "publish": False}
 
 
 def test_scores_are_matched_by_pair_and_missing_ones_left_out(tmp_path):
@@ -271,8 +275,8 @@ def test_a_record_under_a_wrong_name_is_refused(experiment):
         ("paper.toml", PAPER.replace("0.10", "10.0"), "published figure 1: expected .* fraction"),
         ("paper.toml", PAPER.replace("source", "note"), "published figure 1: expected system, list and source"),
         ("paper.toml", "[[published", "paper.toml: not valid TOML"),
-        ("recipe.toml", "[recipe]\nsystems = 'xvector'", "recipe.toml: expected title"),
-        ("recipe.toml", "[recipe]\nsystems = [1]", "recipe.toml: expected title"),
+        ("recipe.toml", "[recipe]\nsystems = 'xvector'", "recipe.toml: expected report.title"),
+        ("recipe.toml", "[recipe]\nsystems = [1]", "recipe.toml: expected report.title"),
     ],
 )
 def test_what_the_recipe_says_wrongly_is_refused_with_its_file(experiment, name, text, message):
