@@ -133,9 +133,9 @@ while IFS=$'\t' read -r name _ _ _ fused; do
     if [ ! -d "$top/$each/scores" ]; then missing+=("$each"); fi
   done
 done <<<"$plan"
-if [ "${#missing[@]}" -gt 0 ]; then
+if [ "${#missing[@]}" -gt 0 ] && [ "$stop_stage" -ge 7 ] && [ -z "$model" ]; then
   echo "stage 7: $fusion is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
-elif [ -n "$fusion" ]; then
+elif [ "${#missing[@]}" -eq 0 ] && [ -n "$fusion" ]; then
   run 7 "fuse $fusion" steps.fuse --config "recipes/$recipe/fusion.toml" --manifests "$top/manifests" "${scores[@]}" \
     --out "$top/$fusion/scores"
 fi

@@ -86,6 +86,7 @@ def main() -> None:
             lines = [
                 check_system(recipe, system, options.assignments) for system in systems_of(recipe, options.system)
             ]
+            _build([recipe / "recipe.toml"], [report.STAGE], [f"report.recipe={recipe.name}", *options.assignments])
             if (recipe / "fusion.toml").is_file():
                 lines.append(check_fusion(recipe, options.assignments))
     except RecipeError as error:

@@ -392,6 +392,8 @@ STAGE = Stage(
     outputs=("RESULTS.md", "report.html", "table.txt", "figures/*"),
     work=work,
     observe=observe,
+    finish=finish,
+    replaces=True,
 )
 
 if __name__ == "__main__":

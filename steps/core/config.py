@@ -1,8 +1,8 @@
 """Settings: TOML files into frozen dataclasses, strictly.
 
 Layers, later wins: the files named in `base = [...]` (relative to the file that names them, themselves allowed
-a base), the file, `--set section.key=value`. A table merges key by key; everything else is replaced. There is no
-interpolation and no object construction. A section's class is fixed, or chosen by its key `type`.
+a base), the file, `--set section.key=value`. A table merges key by key, but one that names another `type`
+starts afresh. There is no interpolation and no object construction. A section's class is fixed, or chosen by its key `type`.
 """
 
 import dataclasses
@@ -44,8 +44,11 @@ class Layers:
                 raise RecipeError(f"{origin}: unknown section [{section}]{_nearest(section, SECTIONS)}")
             if not isinstance(table, dict):
                 raise RecipeError(f"{origin}: '{section}' must be a section [{section}], found {table!r}")
+            known = self.tables.setdefault(section, {})
+            if "type" in table and known.get("type", table["type"]) != table["type"]:
+                known.clear()
             for key, value in table.items():
-                self.tables.setdefault(section, {})[key] = value
+                known[key] = value
                 self.origin[section, key] = origin
 
 

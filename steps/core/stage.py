@@ -90,7 +90,9 @@ class Stage:
     units: Callable[[Job], list[str]] = _one_unit
     merge: Callable[[Job, Mapping[str, Path]], None] = _merge_by_linking
     observe: Callable[[SimpleNamespace, dict[str, str]], dict[str, str]] = lambda settings, site: {}
+    finish: Callable[[Job], None] = lambda job: None  # after "done" and after "up to date"; leaves the output as it is
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
+    replaces: bool = False  # an output of other inputs is replaced unasked: for what takes seconds to make again
     threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
 
     def main(self) -> None:
@@ -189,13 +191,14 @@ def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
     )  # fmt: skip
     if options.part is not None:
         return _run_part(stage, job, options.part)
-    if _is_done(out, plan, options.force):
+    if _is_done(out, plan, stage.replaces or options.force):
         log.info("up to date: %s", out)
         _remove_leftovers(out)
-        return 0
-    log.info("%s", command_line())
-    with locked(out):
-        _make(stage, job, plan, options, list(arguments))
+    else:
+        log.info("%s", command_line())
+        with locked(out):
+            _make(stage, job, plan, options, list(arguments))
+    stage.finish(replace(job, out=out))
     return 0
 
 
@@ -209,14 +212,14 @@ def make_plan(
     """All that decides the output of a stage, as plain values."""
     contents = {}
     for each in stage.inputs:
+        if each.required and not (lists[each.name] if each.many else single[each.name]):
+            raise RecipeError(f"--{each.name} DIR is missing: {each.help or 'an input of this stage'}")
         if each.many:
             contents |= {
                 f"{each.name} {i}": input_content(each.name, folder) for i, folder in enumerate(lists[each.name])
             }
         elif single[each.name] is not None:
             contents[each.name] = input_content(each.name, single[each.name])
-        elif each.required:
-            raise RecipeError(f"--{each.name} DIR is missing: {each.help or 'an input of this stage'}")
     contents |= stage.observe(settings, site)
     tables = {name: config.deciding(value) for name, value in vars(settings).items()}
     return {"stage": stage.name, "version": stage.version, "settings": tables, "inputs": contents}
@@ -250,10 +253,11 @@ def _partial(out: Path) -> Path:
 def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namespace, arguments: list[str]) -> None:
     began = time.monotonic()
     out, partial = job.out, _partial(job.out)
-    if _is_done(out, plan, options.force):  # somebody finished it while this process waited for the lock
+    force = stage.replaces or options.force
+    if _is_done(out, plan, force):  # somebody finished it while this process waited for the lock
         return
-    if options.force and _partial_plan(out) not in (None, plan):
-        _set_aside(partial, job.log)
+    if force and _partial_plan(out) not in (None, plan):
+        _set_aside(partial, job.log, keep=not stage.replaces)
     (partial / "units").mkdir(parents=True, exist_ok=True)
     files.write_json(partial / "plan.json", plan)
     units = stage.units(replace(job, out=partial / "out"))
@@ -342,17 +346,21 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
             raise RuntimeError(f"{merged}: the stage promised {pattern} and did not write it")
     write_stamp(merged, plan, files.tree_hashes(merged, stage.outputs + stage.optional), seconds)
     if job.out.exists():
-        _set_aside(job.out, job.log)
+        _set_aside(job.out, job.log, keep=not stage.replaces)
     os.rename(merged, job.out)
     files.fsync_folder(job.out.parent)
     shutil.rmtree(_partial(job.out), ignore_errors=True)
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
-def _set_aside(folder: Path, log: logging.Logger) -> None:
+def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
+    """Rename a folder out of the way, and remove it unless it is to be kept."""
     aside = folder.with_name(f"{folder.name}.old-{time.time_ns()}")
     os.rename(folder, aside)
-    log.info("set aside: %s -> %s", folder, aside.name)
+    if keep:
+        log.info("set aside: %s -> %s", folder, aside.name)
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove_leftovers(out: Path) -> None:
