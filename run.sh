@@ -43,7 +43,7 @@ while [ $# -gt 0 ]; do
     --recipe|--system|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
       case "$1" in
-        --recipe) recipe=$2 ;;
+        --recipe) recipe=${2%/} ;;
         --system) system=$2 ;;
         --stage) stage=$2 ;;
         --stop-stage) stop_stage=$2 ;;
@@ -61,6 +61,8 @@ done
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stage '$number': expected a number from 1 to 8"
 done
+[ "$stage" -le "$stop_stage" ] || fail "--stage $stage --stop-stage $stop_stage: expected the first stage before the last one"
+if [ -n "$model" ] && [ -n "$system" ]; then fail "--system and --model: expected one of them, as a model brings its settings"; fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
@@ -70,6 +72,11 @@ check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
 if [ -n "$model" ]; then
   check+=(--model "$model")
   settings+=(--set prepare.split=test)
+  # The corpus that it was trained on keeps its folder.
+  if [[ $model == "$(realpath -m -- "$exp/$recipe")"/* ]]; then
+    exp=$exp/tried/$(basename -- "${data:-$recipe}")
+    echo "run.sh: what the model was trained on keeps its folder; results go to $exp/$recipe (elsewhere: --exp DIR)" >&2
+  fi
 fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
 common=(--jobs "$jobs" --launcher "$launcher" "${settings[@]}" "${force[@]}")
@@ -97,6 +104,8 @@ while IFS=$'\t' read -r name features augmented network fused; do
     if [ -d "$model/../scores" ]; then
       config+=(--config "$model/../scores/settings.toml")
       backend=(--backend "$model/../scores")
+    else
+      config+=(--config conf/score/cosine.toml)  # nothing there that was fitted on training speakers
     fi
   fi
 

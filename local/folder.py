@@ -25,6 +25,7 @@ from steps.data.trials import Trials, write_trials
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
 BANKS = ("noise", "music", "rir")
+UNIT_SETTINGS = ("channel", "check_audio")  # what a shard depends on, besides the files themselves
 
 _CHANNELS = {"mono": MONO, "first": 0, "second": 1}
 _CHOICES = {
@@ -136,7 +137,7 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
     root, first = _audio_root(settings, site, kind), int(number) * SHARD_SIZE
     records = []
     for row in _rows(settings, site)[kind][first : first + SHARD_SIZE]:
-        records.append({"kind": kind, "row": asdict(row)} | _inspect(settings, kind, root / row.path))
+        records.append(_record(settings, kind, row, root / row.path))
     with atomic_write(out / "utterances.jsonl") as file:
         file.writelines(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n" for record in records)
     _write_problems(out, [record for record in records if record["problem"]])
@@ -144,11 +145,8 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
 
 def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
     """Write manifests, trial lists, calibration trials, utt2spk, roots, and what was left out as problems.tsv."""
-    records = []
-    for unit in sorted(unit_folders):
-        text = (unit_folders[unit] / "utterances.jsonl").read_text(encoding="utf-8")
-        records += [json.loads(line) for line in text.splitlines()]
-    problems = _problems(settings, site, records, out)
+    records = _records(settings, site, unit_folders)
+    problems = _problems(settings, records, out)
     speech = [_utterance(settings, record) for record in records if record["kind"] == "speech" and not record["problem"]]
     _check_rates(settings, speech)
     speech, few = _enough(settings, speech)
@@ -241,6 +239,34 @@ def _bank_rows(settings: Settings, root: Path, bank: str) -> list[Row]:
     return rows
 
 
+def _records(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path]) -> list[dict]:
+    """Return a record per file: those of the shards, but bad files and files changed since are opened (once more)."""
+    known = {}
+    for folder in unit_folders.values():
+        for line in (folder / "utterances.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            known[record["kind"], record["row"]["id"]] = record
+    records = []
+    for kind, rows in _rows(settings, site).items():
+        root = _audio_root(settings, site, kind)
+        for row in rows:
+            record = known.get((kind, row.id), {"problem": "not opened yet"})
+            if record["problem"] or record["file"] != _state(root / row.path):
+                record = _record(settings, kind, row, root / row.path)
+            records.append(record | {"row": asdict(row)})
+    return records
+
+
+def _record(settings: Settings, kind: str, row: Row, path: Path) -> dict:
+    return {"kind": kind, "row": asdict(row), "file": _state(path)} | _inspect(settings, kind, path)
+
+
+def _state(path: Path) -> str:
+    """Return what changes if a file does: name, size and time."""
+    status = path.stat() if path.exists() else None
+    return f"{path}, {status.st_size} bytes, {status.st_mtime_ns} ns" if status else f"{path}, absent"
+
+
 def _inspect(settings: Settings, kind: str, path: Path) -> dict:
     # Measured room responses come with many channels; one of them is as good as another.
     channel = _CHANNELS[settings.channel] if kind == "speech" else 0
@@ -258,12 +284,9 @@ def _utterance(settings: Settings, record: dict) -> Utterance:
     )
 
 
-def _problems(settings: Settings, site: Mapping[str, str], records: list[dict], out: Path) -> list[dict]:
-    """Return the records of bad files, or refuse them; those that were repaired since the shard was done are good."""
+def _problems(settings: Settings, records: list[dict], out: Path) -> list[dict]:
+    """Return the records of bad files, or refuse them."""
     bad = [record for record in records if record["problem"]]
-    for record in bad:
-        record |= _inspect(settings, record["kind"], _audio_root(settings, site, record["kind"]) / record["row"]["path"])
-    bad = [record for record in bad if record["problem"]]
     if not bad or (settings.bad_audio == "exclude" and len(bad) <= settings.max_bad * len(records)):
         return bad
     _write_problems(out, bad)

@@ -9,16 +9,18 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
-from local.synthesis.rooms import draw_session, in_session, record, room_impulse_response
-from local.synthesis.sounds import NOISE_KINDS, make_music, make_noise
-from local.synthesis.speech import Voice, draw_voice, speak
 from steps.core.rng import generator
+from steps.core.stage import place
 from steps.data.manifests import Utterance, write_roots, write_set, write_utt2spk
 from steps.data.trials import all_pairs, balanced, write_trials
+
+if TYPE_CHECKING:  # local.synthesis brings scipy, and planning a stage loads nothing heavy
+    from local.synthesis.speech import Voice
 
 _MAX_SPEECH_UNITS = 16
 _SPEECH_SETS = ("train", "dev", "test")
@@ -99,13 +101,18 @@ def voice_sets(settings: Settings) -> dict[str, str]:
     return {f"{'fm'[index % 2]}{index // 2:03d}": set_name for index, set_name in enumerate(sets)}
 
 
-def voice_of(settings: Settings, voice_id: str) -> Voice:
+def voice_of(settings: Settings, voice_id: str) -> "Voice":
     """Return the voice behind a voice id."""
+    from local.synthesis.speech import draw_voice
+
     return draw_voice(voice_id[0], generator(settings.seed, "toy", "voice", voice_id))
 
 
 def _write_voice(settings: Settings, voice_id: str, set_name: str, out: Path) -> Iterator[dict]:
     """Write all sessions of a voice; yield one row per utterance."""
+    from local.synthesis.rooms import draw_session, in_session, record
+    from local.synthesis.speech import speak
+
     voice = voice_of(settings, voice_id)
     for session_number in range(1, settings.sessions_per_voice + 1):
         session_name = f"s{session_number}"
@@ -123,6 +130,9 @@ def _write_voice(settings: Settings, voice_id: str, set_name: str, out: Path) ->
 
 def _write_clip(settings: Settings, bank: str, index: int, out: Path) -> Iterator[dict]:
     """Write one clip of a bank; yield its row."""
+    from local.synthesis.rooms import room_impulse_response
+    from local.synthesis.sounds import NOISE_KINDS, make_music, make_noise
+
     rng = generator(settings.seed, "toy", bank, index)
     rate = settings.sampling_rate
     if bank == "noise":
@@ -157,14 +167,12 @@ def _write_audio(out: Path, row: dict, wave: np.ndarray, sampling_rate: int) -> 
 
 
 def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Move the audio of all units to `out/audio` and write manifests, trial lists and utt2spk."""
+    """Put the audio of all units below `out/audio` and write manifests, trial lists and utt2spk."""
     sets: dict[str, list[Utterance]] = {}
     for unit in sorted(unit_folders):
         for line in (unit_folders[unit] / "utterances.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            target = out / row["path"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (unit_folders[unit] / row["path"]).rename(target)
+            place(unit_folders[unit] / row["path"], out / row["path"])  # not moved: a merge that is killed is done again
             sets.setdefault(row.pop("set"), []).append(_utterance(settings, row))
     for set_name, utterances in sorted(sets.items()):
         write_set(out / set_name, utterances)

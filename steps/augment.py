@@ -10,7 +10,9 @@ Writes, by `augment.mode`:
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.core.stage import ONE_UNIT, Input, Job, Stage, place
 from steps.signal.settings import FEATURES, Augment
+
+if TYPE_CHECKING:
+    from steps.data.manifests import Utterance
 
 SHARD_SIZE = 100  # utterances; fixes the files, and so the bytes, whatever the number of jobs
 BANK_SETS = {
@@ -36,11 +41,29 @@ def units(job: Job) -> list[str]:
     settings, manifests = job.settings.augment, job.input("manifests")
     if settings.mode == "none":
         return [ONE_UNIT]
+    if not has_set(manifests, BANK_SETS["speech"]):
+        raise RecipeError(
+            f"{manifests}: holds no set '{BANK_SETS['speech']}' to augment; run stage 1 with a corpus that has one, or set "
+            "augment.mode = none"
+        )
+    _check_sounds(job)
     kinds = [kind for kind, name in BANK_SETS.items() if has_set(manifests, name)]
     shards = {kind: -(-len(read_set(manifests, BANK_SETS[kind])) // SHARD_SIZE) for kind in kinds}
     if settings.mode == "copies":
         return [f"train.{shard:05d}" for shard in range(shards["speech"])]
     return [f"{kind}.{shard:05d}" for kind in kinds for shard in range(shards[kind])]
+
+
+def _check_sounds(job: Job) -> None:
+    """Raises RecipeError if the corpus lacks sounds that the settings ask for, before anything is computed."""
+    from steps.signal.policy import check_bank
+
+    try:
+        check_bank(job.settings.augment, CorpusBank(job))
+    except ValueError as error:
+        raise RecipeError(
+            f"{job.input('manifests')}: {error}; take it out of [augment], or prepare a corpus with such sounds (stage 1)"
+        ) from None
 
 
 def work(job: Job, unit: str) -> None:
@@ -78,26 +101,57 @@ def _lines(path: Path) -> list[str]:
 
 def read_sounds(job: Job, kind: str, shard: int | None = None) -> Iterator[tuple[str, str, np.ndarray]]:
     """Utterance id, speaker and float32 samples (at the training rate) of the sounds of one kind, or of one shard of them."""
+    from steps.data.manifests import read_set
+
+    utterances = read_set(job.input("manifests"), BANK_SETS[kind])
+    for utterance in utterances if shard is None else utterances[shard * SHARD_SIZE : (shard + 1) * SHARD_SIZE]:
+        yield utterance.id, utterance.speaker, read_sound(job, kind, utterance)
+
+
+def read_sound(job: Job, kind: str, utterance: "Utterance") -> np.ndarray:
+    """Float32 samples of one sound at the training rate."""
     from steps.data.audio import read_audio
-    from steps.data.manifests import audio_path, read_set
+    from steps.data.manifests import audio_path
     from steps.signal.resample import resample
 
-    manifests, set_name, rate = job.input("manifests"), BANK_SETS[kind], job.settings.augment.sampling_rate
-    utterances = read_set(manifests, set_name)
-    for utterance in utterances if shard is None else utterances[shard * SHARD_SIZE : (shard + 1) * SHARD_SIZE]:
-        path = audio_path(utterance, set_name, manifests, job.site)
-        samples_W, found_rate = read_audio(
-            path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
+    rate = job.settings.augment.sampling_rate
+    path = audio_path(utterance, BANK_SETS[kind], job.input("manifests"), job.site)
+    samples_W, found_rate = read_audio(
+        path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
+    )
+    if found_rate != rate and kind == "speech" and not job.settings.features.resample:
+        raise RecipeError(
+            f"{path}: {found_rate} Hz, expected augment.sampling_rate = {rate} Hz; set features.resample = true to convert"
         )
-        if found_rate != rate and kind == "speech" and not job.settings.features.resample:
-            raise RecipeError(
-                f"{path}: {found_rate} Hz, expected augment.sampling_rate = {rate} Hz; set features.resample = true to convert"
-            )
-        yield (
-            utterance.id,
-            utterance.speaker,
-            resample(samples_W, found_rate, rate) if found_rate != rate else samples_W,
-        )
+    return resample(samples_W, found_rate, rate) if found_rate != rate else samples_W
+
+
+class CorpusBank:
+    """The sounds of the manifests, as `steps.signal.policy` asks for them, read when they are asked for.
+
+    The last few hundred are remembered: a bank of noises and rooms fits, and a corpus of speech need not.
+    """
+
+    def __init__(self, job: Job) -> None:
+        from steps.data.manifests import has_set, read_set
+
+        manifests = job.input("manifests")
+        self.rate = job.settings.augment.sampling_rate
+        self.utterances = {kind: read_set(manifests, name) for kind, name in BANK_SETS.items() if has_set(manifests, name)}
+        self.sound = lru_cache(maxsize=500)(lambda kind, index: read_sound(job, kind, self.utterances[kind][index]))
+
+    def num(self, kind: str) -> int:
+        """The number of sounds of a kind."""
+        return len(self.utterances.get(kind, ()))
+
+    def length(self, kind: str, index: int) -> int:
+        """Samples of a sound."""
+        utterance = self.utterances[kind][index]
+        return -(-utterance.num_samples * self.rate // utterance.sampling_rate)
+
+    def get(self, kind: str, index: int, start: int, num_samples: int) -> np.ndarray:
+        """`num_samples` float32 samples from `start` on."""
+        return self.sound(kind, index)[start : start + num_samples]
 
 
 def to_int16(samples_W: np.ndarray) -> np.ndarray:
@@ -115,13 +169,11 @@ def _write_sounds(job: Job, kind: str, shard: int) -> None:
 
 def _write_copies(job: Job, shard: int) -> None:
     from steps.data.archive import write_ark, write_scp
-    from steps.examples.bank import ListBank
     from steps.signal.frontend import extract
     from steps.signal.policy import augment_copy
 
     settings, rate = job.settings.augment, job.settings.augment.sampling_rate
-    kinds = [kind for kind, name in BANK_SETS.items() if (job.input("manifests") / name).is_dir()]
-    bank = ListBank({kind: [samples_W for _, _, samples_W in read_sounds(job, kind)] for kind in kinds})
+    bank = CorpusBank(job)
     speakers, words = [], []
 
     def items() -> Iterator[tuple[str, np.ndarray]]:
@@ -133,7 +185,11 @@ def _write_copies(job: Job, shard: int) -> None:
                 speakers.append(f"{kind}-{name} {f'{kind}-' if new_speaker else ''}{speaker}\n")
                 words.append(f"{kind}-{name}\t{done}\n")
                 vad_from = None if kind.startswith("speed") else samples_W
-                yield f"{kind}-{name}", extract(augmented_W, rate, job.settings.features, vad_from=vad_from)
+                try:
+                    feats_TF = extract(augmented_W, rate, job.settings.features, rng=rng, vad_from=vad_from)
+                except ValueError as error:
+                    raise RecipeError(f"copy '{kind}-{name}': {error}") from None
+                yield f"{kind}-{name}", feats_TF
 
     write_scp(job.out, write_ark(job.out / f"feats.{shard:05d}.ark", items()))
     for name, lines in (("utt2spk", speakers), ("augmentation.tsv", words)):

@@ -7,8 +7,8 @@ A typing error in the settings of stage 6 is thus found before stage 4 has train
 """
 
 import argparse
+import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from steps import augment, embed, extract, fuse, prepare, report, score, train
 from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
-from steps.core.stage import Stage, with_site
+from steps.core.stage import Stage
 
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
+PLAIN_SCORING = Path("conf/score/cosine.toml")  # for a model without the scores of its own corpus beside it
 EVERY_STAGE = [*STAGES, fuse.STAGE, report.STAGE]
 
 
@@ -28,10 +29,15 @@ def systems_of(recipe: Path, wanted: str) -> list[str]:
     if not file.is_file():
         known = sorted(path.parent.name for path in recipe.parent.glob("*/recipe.toml"))
         raise RecipeError(f"{recipe}: no such recipe; there are: {', '.join(known)}")
-    table = tomllib.loads(file.read_text(encoding="utf-8")).get("recipe", {})
+    table = config.load_layers([file]).tables.get("recipe", {})
+    if not isinstance(table.get("default"), str) or not isinstance(table.get("systems"), list):
+        raise RecipeError(f"{file}: expected in [recipe] default = the name of a system, and systems = [all of them]")
     if wanted == "all":
         return table["systems"]
-    return [name for name in (wanted or table["default"]).split(",") if name]
+    names = [name for name in (wanted or table["default"]).split(",") if name]
+    if not names or len(set(names)) < len(names):
+        raise RecipeError(f"--system {wanted}: expected names of systems, each once; there are: {', '.join(table['systems'])}")
+    return names
 
 
 def check_system(recipe: Path, system: str, assignments: list[str]) -> str:
@@ -46,11 +52,14 @@ def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
     settings = model / "settings.toml"
     if not settings.is_file():
         raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
-    name, scored = model.resolve().parent.name, model / ".." / "scores" / "settings.toml"
-    files = [recipe / "recipe.toml", settings, *([scored] if scored.is_file() else [])]
+    folder, scores = model.resolve(), model / ".." / "scores"
+    name = folder.parent.name if folder.name == "model" else folder.name
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")
+    files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else PLAIN_SCORING]
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = _build(files, stages, [f"system.name={name}", *assignments])
-    return "\t".join((name, built["features"].name, "", name, ""))
+    return "\t".join((name, built["features"].name, "-", name, ""))
 
 
 def check_fusion(recipe: Path, assignments: list[str]) -> str:
@@ -61,7 +70,7 @@ def check_fusion(recipe: Path, assignments: list[str]) -> str:
 
 def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> dict[str, Any]:
     """The settings of all sections of these stages. Raises RecipeError also for a section that no stage reads."""
-    layers = config.load_layers(with_site(files), assignments)
+    layers = config.load_layers(config.with_site(files), assignments)
     known = {name for stage in EVERY_STAGE for name in stage.sections} | {"site", "recipe"}
     for section in sorted(layers.tables.keys() - known):
         raise RecipeError(f"{files[-1]}: section [{section}] is read by no stage")
@@ -83,9 +92,7 @@ def main() -> None:
             systems_of(recipe, "")
             lines = [check_model(recipe, options.model, options.assignments)]
         else:
-            lines = [
-                check_system(recipe, system, options.assignments) for system in systems_of(recipe, options.system)
-            ]
+            lines = [check_system(recipe, system, options.assignments) for system in systems_of(recipe, options.system)]
             _build([recipe / "recipe.toml"], [report.STAGE], [f"report.recipe={recipe.name}", *options.assignments])
             if (recipe / "fusion.toml").is_file():
                 lines.append(check_fusion(recipe, options.assignments))

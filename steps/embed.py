@@ -33,9 +33,7 @@ class Embed:
         if self.window < 0 or self.hop < 0 or (self.hop > 0 and self.window == 0):
             raise ValueError(f"window, hop: expected window > 0 where hop > 0, found {self.window}, {self.hop}")
         if self.precision not in ("float32", "bf16", "auto") or self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(
-                f"precision, device: found {self.precision!r}, {self.device!r}; see the comments in steps/embed.py"
-            )
+            raise ValueError(f"precision, device: found {self.precision!r}, {self.device!r}; see the comments in steps/embed.py")
         if self.threads < 1:
             raise ValueError(f"threads: expected at least 1, found {self.threads}")
 
@@ -46,6 +44,8 @@ def units(job: Job) -> list[str]:
     for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
         num_units = -(-len(_batches(folder)) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
+    if not names:
+        raise RecipeError(f"{job.input('features')}: holds no features (*/feats.scp); give the output of stage 2 (extract)")
     return names
 
 
@@ -56,13 +56,15 @@ def work(job: Job, unit: str) -> None:
 
     from steps.data.archive import Archive, write_ark, write_scp
     from steps.nnet.checkpoint import load_model
-    from steps.nnet.inference import embed
+    from steps.nnet.inference import embed, length_batches
     from steps.nnet.models import build_model
     from steps.nnet.precision import autocast_for
 
     s = job.settings.embed
     torch.set_num_threads(s.threads)
     set_name, _, group = unit.rpartition(".")
+    if s.device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("embed.device = 'cuda', but there is no GPU here that torch can use; set embed.device = cpu")
     device = torch.device("cuda" if s.device != "cpu" and torch.cuda.is_available() else "cpu")
     model = build_model(job.settings.model, job.settings.features.num_bins)
     try:
@@ -81,8 +83,9 @@ def work(job: Job, unit: str) -> None:
         found = {}
         for index in (index for batch in batches for index in batch):
             windows = cut(archive.load(ids[index]), *_window_frames(job))
-            made = embed(model, [range(len(windows))], windows.__getitem__, device=device, autocast=autocast)
-            found[ids[index]] = np.stack([row for _, row in made])
+            parts = length_batches([len(each) for each in windows])
+            made = dict(embed(model, parts, windows.__getitem__, device=device, autocast=autocast))
+            found[ids[index]] = np.stack([made[number] for number in range(len(windows))])
     else:
         made = embed(model, batches, lambda index: archive.load(ids[index]), device=device, autocast=autocast)
         found = {ids[index]: row for index, row in made}

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from steps.core.errors import RecipeError
+from steps.core.rng import generator
 from steps.core.stage import Input, Job, Stage, place
 from steps.signal.settings import FEATURES
 
 SPEECH_SETS = ("train", "dev", "test")
 SHARD_SIZE = 100  # utterances; fixes the files, and so the bytes, whatever the number of jobs
+DITHER_SEED = 1  # of features.dither, the only randomness here
 
 
 def units(job: Job) -> list[str]:
@@ -47,8 +49,9 @@ def work(job: Job, unit: str) -> None:
             samples, rate = read_audio(
                 path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
             )
+            rng = generator(DITHER_SEED, "extract", utterance.id)
             try:
-                yield utterance.id, extract(samples, rate, job.settings.features)
+                yield utterance.id, extract(samples, rate, job.settings.features, rng=rng)
             except ValueError as error:
                 raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
 

@@ -9,17 +9,27 @@ roots.json, and problems.tsv where audio was found wanting.
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from local import folder, toy
 from steps.core.stage import Job, Stage
 
-# Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it.
+# Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it. Where
+# `merge` checks each piece of a shard against the corpus as it now is, UNIT_SETTINGS names the settings that a shard depends on.
 CORPORA = {"toy": toy, "folder": folder}
 
 
 def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:
     """A hash of the corpus's list of files: a file added, removed or resized makes the manifests out of date."""
     return {"corpus": CORPORA[settings.prepare.type].inventory(settings.prepare, site)}
+
+
+def goes_on(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether shards of an unfinished run serve: after a repair of audio or lists, or a change of what only `merge` reads."""
+    before, after = old["settings"]["prepare"], new["settings"]["prepare"]
+    names = getattr(CORPORA[after["type"]], "UNIT_SETTINGS", ())
+    same = all(before.get(name) == after.get(name) for name in ("type", *names))
+    return bool(names) and same and old["version"] == new["version"]
 
 
 def units(job: Job) -> list[str]:
@@ -47,6 +57,7 @@ STAGE = Stage(
     units=units,
     merge=merge,
     observe=observe,
+    goes_on=goes_on,
 )
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def work(job: Job, unit: str) -> None:
     settings: Train = job.settings.train
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    _check_dev(job)
     data = _training_set(job)
     device = _device(settings.device)
     training, batches_of = _start(job, data, device)
@@ -49,7 +50,10 @@ def work(job: Job, unit: str) -> None:
     if (job.out / CHECKPOINT).is_file():
         from steps.nnet import checkpoint
 
-        training.load_state_dict(checkpoint.load(job.out / CHECKPOINT))
+        try:
+            training.load_state_dict(checkpoint.load(job.out / CHECKPOINT))
+        except ValueError as error:
+            raise RecipeError(f"{job.out / CHECKPOINT}: {error}; go on on the machine where it was begun, or delete it") from None
         job.log.info("resuming at epoch %d, update %d of it", training.epoch, training.step)
     while not training.should_stop():
         _train_epoch(job, training, data, batches_of(training.epoch))
@@ -65,9 +69,28 @@ def _training_set(job: Job):
             f"augment.mode = 'online' with features.vad = {s.features.vad!r}: the VAD of whole utterances is unknown to a crop "
             'that is augmented in training; set features.vad = "none", or augment.mode = "copies"'
         )
-    return TrainingSet.open(
+    data = TrainingSet.open(
         manifests=job.input("manifests"), features=job.input("features"), augmented=job.input("augmented"), settings=s
     )
+    if data.num_left_out:
+        job.log.info(
+            "%d speakers have fewer than train.min_utterances = %d utterances and are left out, %d stay",
+            data.num_left_out, s.train.min_utterances, data.num_people,
+        )  # fmt: skip
+    return data
+
+
+def _check_dev(job: Job) -> None:
+    s: Train = job.settings.train
+    if (s.patience or s.average_of == "best") and not _dev_trials(job).is_file():
+        raise RecipeError(
+            f"{_dev_trials(job)}: there are no trials of held-out training speakers, which train.patience and "
+            "train.average_of = 'best' look at; set prepare.dev_speakers, or patience = 0 and average_of = 'last'"
+        )
+
+
+def _dev_trials(job: Job) -> Path:
+    return job.input("manifests") / "calibration" / "dev.txt"
 
 
 def _device(name: str) -> "torch.device":
@@ -92,9 +115,7 @@ def _start(job: Job, data: Any, device: "torch.device"):
     torch.manual_seed(seed_of(s.seed, "weights") % 2**63)
     model = build_model(job.settings.model, job.settings.features.num_bins)
     if min_frames < model.min_frames:
-        raise RecipeError(
-            f"train.min_crop = {s.min_crop} s: {min_frames} frames; the network needs at least {model.min_frames}"
-        )
+        raise RecipeError(f"train.min_crop = {s.min_crop} s: {min_frames} frames; the network needs at least {model.min_frames}")
     head = build_head(job.settings.head, model.classifier_dim, len(data.speakers))
 
     def batches_of(epoch: int) -> list:
@@ -157,10 +178,9 @@ def _dev_eer(job: Job, training: "Training") -> float | None:
     from steps.metrics.error_rates import eer
     from steps.nnet.inference import embed, length_batches
 
-    path = job.input("manifests") / "calibration" / "dev.txt"
-    if not path.is_file():
+    if not _dev_trials(job).is_file():
         return None
-    trials = read_trials(path)
+    trials = read_trials(_dev_trials(job))
     archive = Archive(job.input("features") / "dev")
     ids = archive.ids
     embeddings_ND = np.zeros((len(ids), training.model.embedding_dim))

@@ -39,7 +39,7 @@ def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utteranc
         raise RecipeError(
             f"{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
             f"utterances ({len(counts)} speakers in all); expected that one is left over; change "
-            f"prepare.{purpose}_speakers, or add speakers"
+            f"prepare.{purpose}_speakers{' or prepare.dev_min_utterances' if purpose == 'dev' else ''}, or add speakers"
         )
     members: dict[tuple[str, str], list[str]] = defaultdict(list)
     for speaker in eligible:

@@ -15,13 +15,13 @@ class Session:
 
     impulse_response: np.ndarray  # [W], room and channel in one filter
     level_db: float  # dB relative to full scale, RMS of the speech
-    snr_db: float  # dB
+    snr_db: float  # dB, speech over noise without hum, both before room and channel
     noise_poles: np.ndarray  # [4], denominator of the filter that colours the noise: a fall towards high frequencies, and a peak
     hum_hz: float  # Hz, mains hum
     hum_db: float  # dB relative to the noise
     f0_factor: float  # the speaker's state: pitch,
     tilt_shift_db: float  # vocal effort,
-    breath_shift_db: float  # breathiness
+    breath_shift_db: float  # breathiness,
     tempo_factor: float  # and speed on that day
 
 
@@ -45,7 +45,11 @@ def draw_session(rng: np.random.Generator, sampling_rate: int) -> Session:
 
 
 def channel_filter(rng: np.random.Generator, sampling_rate: int, *, spread_db: float = 8.0) -> np.ndarray:
-    """A linear-phase filter `[W]` of 16 ms with a random smooth response and random band limits."""
+    """A linear-phase filter `[W]` of 16 ms with a random smooth response and random band limits.
+
+    `spread_db` is the standard deviation of its level over channels. The response varies faster than formants do, so that
+    hardly a direction of a mean log-mel spectrum is left that holds the voice and not the channel.
+    """
     num_taps = 2 * (sampling_rate // 125)
     frequency = np.arange(num_taps // 2 + 1) * sampling_rate / num_taps
     warped = np.log1p(frequency / 700.0) / np.log1p(sampling_rate / 1400.0)  # mel, 0 to 1
@@ -82,6 +86,7 @@ def record(speech: np.ndarray, session: Session, rng: np.random.Generator, sampl
     time = np.arange(len(speech)) / sampling_rate
     hum = np.sin(2.0 * math.pi * (session.hum_hz * time + rng.random()))
     noise = noise / rms(noise) + 10.0 ** (session.hum_db / 20.0) * hum
+    # Before the channel: noise added behind it buried the voice wherever the channel is weak, and no network learnt it.
     wave = speech + 10.0 ** (-session.snr_db / 20.0) * noise
     wave = signal.oaconvolve(wave.astype(np.float32), session.impulse_response)[: len(speech)]
     wave /= rms(wave)

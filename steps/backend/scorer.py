@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steps.backend.cosine import cosine_matrix, cosine_pairs
-from steps.backend.estimator import get_state, set_state
+from steps.backend.estimator import class_means, get_state, set_state, speaker_codes
 from steps.backend.plda import PLDA
 from steps.backend.score_norm import cohort_statistics_in_batches, s_norm, speaker_means
 from steps.backend.settings import Score
@@ -42,8 +42,24 @@ class Scorer:
             if self.settings.plda_smoothing:
                 self.plda = self.plda.smooth_within(self.settings.plda_smoothing)
         if self.settings.norm != "none":
-            self.cohort_CD_, _ = speaker_means(x_ND, speakers, mean=np.zeros(x_ND.shape[1]))
+            self.cohort_CD_ = self._cohort(x_ND, speakers)
         return self
+
+    def _cohort(self, x_ND: np.ndarray, speakers: Speakers) -> np.ndarray:
+        """One vector for each training speaker: of unit length for cosine, for PLDA the mean as it is.
+
+        PLDA takes its own mean off, and a vector scaled to another length than embeddings have would point elsewhere then.
+        """
+        if self.settings.backend == "cosine":
+            cohort_CD, _ = speaker_means(x_ND, speakers, mean=np.zeros(x_ND.shape[1]))
+        else:
+            ids_S, code_N = speaker_codes(speakers, len(x_ND))
+            cohort_CD, _ = class_means(x_ND, code_N, ids_S.size)
+        if self.settings.norm == "as_norm" and self.settings.norm_top > len(cohort_CD):
+            raise ValueError(
+                f"norm_top: expected at most {len(cohort_CD)}, the number of training speakers, found {self.settings.norm_top}"
+            )
+        return cohort_CD
 
     def score(self, embeddings_ND: npt.ArrayLike, enrol_P: np.ndarray, test_P: np.ndarray) -> np.ndarray:
         """Return the score of each trial `[P]`, given as rows of the embeddings."""

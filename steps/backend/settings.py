@@ -37,6 +37,8 @@ class Score:
         for name, value in (("lda_dim", self.lda_dim), ("plda_iterations", self.plda_iterations)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, found {value}")
+        if not 0 <= self.plda_smoothing <= 1:
+            raise ValueError(f"plda_smoothing: expected 0 to 1, found {self.plda_smoothing}")
         if self.norm_top < 2:
             raise ValueError(f"norm_top: expected at least 2, found {self.norm_top}")
         if self.replicates < 2:

@@ -7,6 +7,8 @@ starts afresh. There is no interpolation and no object construction. A section's
 
 import dataclasses
 import difflib
+import json
+import math
 import tomllib
 import types
 import typing
@@ -21,6 +23,8 @@ SECTIONS = (
     "recipe", "site", "system", "prepare", "features", "augment", "specaugment", "model", "head", "train", "embed",
     "score", "fuse", "report", "launch",
 )  # fmt: skip
+
+SITE_FILE = Path("conf/site.toml")  # of this machine, not of the repository
 
 Section = type | Mapping[str, type]  # a dataclass, or dataclasses by the value of the key `type`
 
@@ -64,7 +68,7 @@ def load_layers(files: Sequence[Path], assignments: Sequence[str] = ()) -> Layer
 
 
 def _merge_file(layers: Layers, file: Path, above: tuple[Path, ...]) -> None:
-    if file in above:
+    if file.resolve() in [each.resolve() for each in above]:
         raise RecipeError(f"{file}: is its own base, by way of {' -> '.join(map(str, above))}")
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -110,7 +114,7 @@ def build(section: str, kind: Section, layers: Layers) -> Any:
         if "type" not in table:
             raise RecipeError(f"[{section}]: 'type' is missing; it must be one of {', '.join(kind)}")
         chosen = table["type"]
-        if chosen not in kind:
+        if not isinstance(chosen, str) or chosen not in kind:
             raise RecipeError(
                 f"{where('type')}: {section}.type = {chosen!r}; expected one of {', '.join(kind)}{_nearest(str(chosen), kind)}"
             )
@@ -137,6 +141,8 @@ def _has_no_default(f: dataclasses.Field) -> bool:
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as the annotated type; an int is taken for a float, an array for a tuple, nothing else is converted."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where} = {value!r}; expected a finite number")
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         for option in typing.get_args(hint):
@@ -166,13 +172,33 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     raise RecipeError(f"{where} = {value!r} has type {type(value).__name__}; expected {name}")
 
 
+def load_settings(
+    sections: Mapping[str, Section], files_: Sequence[Path], assignments: Sequence[str]
+) -> tuple[types.SimpleNamespace, dict[str, str]]:
+    """The settings of the named sections, and the folders of [site]."""
+    layers = load_layers(with_site(files_), assignments)
+    settings = types.SimpleNamespace(**{name: build(name, kind, layers) for name, kind in sections.items()})
+    return settings, site_roots(layers)
+
+
+def with_site(files_: Sequence[Path]) -> list[Path]:
+    """The settings files, and then conf/site.toml if there is one: what is said of this machine outweighs a recipe."""
+    return [*files_, *([SITE_FILE] if SITE_FILE.is_file() else [])]
+
+
+def site_roots(layers: Layers) -> dict[str, str]:
+    """Root name -> folder. A relative folder is relative to that of the corpus, so that a recipe can say "../noise"."""
+    site = dict(layers.tables.get("site", {}))
+    for name, folder in site.items():
+        if not isinstance(folder, str):
+            raise RecipeError(f"{layers.origin['site', name]}: site.{name} = {folder!r}; expected the path of a folder")
+    corpus = site.get("corpus")
+    return {name: str(Path(corpus) / folder) if corpus and name != "corpus" else folder for name, folder in site.items()}
+
+
 def deciding(settings: Any) -> dict[str, Any]:
     """The fields of a settings object that decide numbers, as plain values for hashing and for TOML."""
-    return {
-        f.name: _plain(getattr(settings, f.name))
-        for f in dataclasses.fields(settings)
-        if f.metadata.get("decides", True)
-    }
+    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings) if f.metadata.get("decides", True)}
 
 
 def _plain(value: Any) -> Any:
@@ -195,8 +221,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does, and DEL too
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml_value(str(key))} = {_toml_value(each)}" for key, each in value.items()) + "}"
     return "[" + ", ".join(_toml_value(each) for each in value) + "]"

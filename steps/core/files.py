@@ -53,9 +53,7 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"{path}: not valid JSON ({error}); damaged after writing: delete its folder and rerun"
-        ) from None
+        raise RecipeError(f"{path}: not valid JSON ({error}); damaged after writing: delete its folder and rerun") from None
 
 
 def content_hash(path: Path) -> str:
@@ -81,10 +79,17 @@ def tree_hashes(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
     return {str(file.relative_to(folder)): content_hash(file) for file in sorted(files)}
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut, where the file system can."""
+def fsync_tree(folder: Path) -> None:
+    """Make everything below `folder` survive a power cut: done before a rename says that it is whole."""
+    for path in folder.rglob("*"):
+        fsync(path)
+    fsync(folder)
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or a rename inside a folder, survive a power cut, where the file system can."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
@@ -94,8 +99,12 @@ def fsync_folder(folder: Path) -> None:
 def as_recipe_error(error: OSError) -> RecipeError | None:
     """The message for a system error that the user can repair (full disk, quota, rights), else None."""
     where = error.filename or "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RecipeError(f"{where}: no space left on the device; nothing finished was lost: free some and rerun")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return RecipeError(f"{where}: {error.strerror}; nothing finished was lost: make room and rerun")
+    if error.errno in (errno.EIO, errno.ESTALE):
+        return RecipeError(f"{where}: {error.strerror}; the disk or the network behind it fails: repair it and rerun")
+    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
+        return RecipeError(f"{where}: {error.strerror}; choose another path")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RecipeError(f"{where}: {error.strerror}; the account that runs this needs the right to use it")
     return None

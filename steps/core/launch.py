@@ -5,6 +5,7 @@ and returns when all have ended well, or raises PartsFailed with the end of the 
 """
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -53,7 +54,7 @@ def launch_local(
                     stdout=file,
                     stderr=file,
                     env=environment,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),
                 )
             processes.append(process)
         while any(process.poll() is None for process in processes):
@@ -68,9 +69,11 @@ def launch_local(
 LAUNCHERS = {"local": launch_local}
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(EXIT_BUG)
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:

@@ -1,10 +1,10 @@
 """One writer per output folder."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +19,10 @@ def locked(out: Path) -> Iterator[None]:
     is taken over. Raises RecipeError naming the holder otherwise.
     """
     path = out.with_name(out.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RecipeError(f"{path.parent}: is a file, expected a folder to make {out.name} in; choose another --out") from None
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())}
     _acquire(path, json.dumps(holder), out)
     try:
@@ -61,17 +64,13 @@ def _take_over(path: Path, out: Path) -> None:
             "wait for it, or delete the lock if that process is gone"
         )
     if _start_time(pid) == started:
-        raise RecipeError(
-            f"{out} is being written by process {pid} on this host (lock {path}); wait for it to end, then rerun"
-        )
-    stale = path.with_name(f"{path.name}.stale.{os.getpid()}.{time.time_ns()}")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, stale)  # of several successors only one renames it
-        # Between reading and renaming another successor may have put its own lock there: give that one back.
-        if stale.read_text() != text:
-            with contextlib.suppress(FileExistsError):
-                os.link(stale, path)
-        stale.unlink()
+        raise RecipeError(f"{out} is being written by process {pid} on this host (lock {path}); wait for it to end, then rerun")
+    with contextlib.suppress(FileNotFoundError), open(path) as file:
+        # Of several successors (all on this host) one at a time gets here; the next finds a lock that says another thing.
+        with contextlib.suppress(OSError):  # a file system that has none
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.read_text() == text:
+            path.unlink()
 
 
 def _start_time(pid: int) -> str:

@@ -14,6 +14,7 @@ Layout while a stage works, and afterwards:
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import shutil
@@ -27,13 +28,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from steps.core import config, files
+from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.launch import LAUNCHERS, PartsFailed
 from steps.core.lock import locked
 from steps.core.log import command_line, configure, progress
 from steps.core.stamp import differences, fingerprint, input_content, read_stamp, write_stamp
 
-SITE_FILE = Path("conf/site.toml")
 ONE_UNIT = "all"
 
 
@@ -91,6 +92,8 @@ class Stage:
     merge: Callable[[Job, Mapping[str, Path]], None] = _merge_by_linking
     observe: Callable[[SimpleNamespace, dict[str, str]], dict[str, str]] = lambda settings, site: {}
     finish: Callable[[Job], None] = lambda job: None  # after "done" and after "up to date"; leaves the output as it is
+    # whether the pieces that were finished under an old plan serve a new one, as after a repair of the corpus
+    goes_on: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda old, new: False
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
     replaces: bool = False  # an output of other inputs is replaced unasked: for what takes seconds to make again
     threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
@@ -147,31 +150,9 @@ def parse(stage: Stage, arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--jobs {options.jobs}: expected at least 1")
     if options.out is None and not options.print_config:
         parser.error("--out DIR is missing")
+    if options.out is not None and options.out.name in ("", ".."):
+        parser.error(f"--out {options.out}: expected a folder with a name of its own")
     return options
-
-
-def load_settings(
-    sections: Mapping[str, config.Section], files_: Sequence[Path], assignments: Sequence[str]
-) -> tuple[SimpleNamespace, dict[str, str]]:
-    """The settings of the named sections, and the folders of [site]."""
-    layers = config.load_layers(with_site(files_), assignments)
-    settings = SimpleNamespace(**{name: config.build(name, kind, layers) for name, kind in sections.items()})
-    return settings, site_roots(layers)
-
-
-def with_site(files_: Sequence[Path]) -> list[Path]:
-    """The settings files, and then conf/site.toml if there is one: what is said of this machine outweighs a recipe."""
-    return [*files_, *([SITE_FILE] if SITE_FILE.is_file() else [])]
-
-
-def site_roots(layers: config.Layers) -> dict[str, str]:
-    """Root name -> folder. A relative folder is relative to that of the corpus, so that a recipe can say "../noise"."""
-    site = dict(layers.tables.get("site", {}))
-    for name, folder in site.items():
-        if not isinstance(folder, str):
-            raise RecipeError(f"{layers.origin['site', name]}: site.{name} = {folder!r}; expected the path of a folder")
-    corpus = site.get("corpus")
-    return {name: str(Path(corpus) / folder) if corpus and name != "corpus" else folder for name, folder in site.items()}
 
 
 def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
@@ -191,9 +172,9 @@ def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
     )  # fmt: skip
     if options.part is not None:
         return _run_part(stage, job, options.part)
-    if _is_done(out, plan, stage.replaces or options.force):
+    if _is_done(stage, out, plan, stage.replaces or options.force):
         log.info("up to date: %s", out)
-        _remove_leftovers(out)
+        _remove_leftovers(out, plan)
     else:
         log.info("%s", command_line())
         with locked(out):
@@ -215,9 +196,7 @@ def make_plan(
         if each.required and not (lists[each.name] if each.many else single[each.name]):
             raise RecipeError(f"--{each.name} DIR is missing: {each.help or 'an input of this stage'}")
         if each.many:
-            contents |= {
-                f"{each.name} {i}": input_content(each.name, folder) for i, folder in enumerate(lists[each.name])
-            }
+            contents |= {f"{each.name} {i}": input_content(each.name, folder) for i, folder in enumerate(lists[each.name])}
         elif single[each.name] is not None:
             contents[each.name] = input_content(each.name, single[each.name])
     contents |= stage.observe(settings, site)
@@ -225,13 +204,13 @@ def make_plan(
     return {"stage": stage.name, "version": stage.version, "settings": tables, "inputs": contents}
 
 
-def _is_done(out: Path, plan: Mapping[str, Any], force: bool) -> bool:
+def _is_done(stage: Stage, out: Path, plan: Mapping[str, Any], force: bool) -> bool:
     """Whether `out` holds what the plan asks for. Raises RecipeError if it, or its beginnings, hold another thing."""
     stamp = read_stamp(out)
     if stamp is not None and stamp["fingerprint"] == fingerprint(plan):
         return True
-    old = stamp["plan"] if stamp else _partial_plan(out)
-    if old is None or force or (not stamp and old == plan):
+    old = stamp["plan"] if stamp else _begun_plan(stage, out)
+    if old is None or force or (not stamp and _serves(stage, old, plan)):
         return False
     what = "was made" if stamp else "was begun (and not finished)"
     raise RecipeError(
@@ -246,6 +225,18 @@ def _partial_plan(out: Path) -> dict[str, Any] | None:
     return files.read_json(path) if path.is_file() else None
 
 
+def _begun_plan(stage: Stage, out: Path) -> dict[str, Any] | None:
+    """The plan of what was begun, or None where no piece of it is finished: then there is nothing to lose."""
+    units = _partial(out) / "units"
+    found = units.iterdir() if units.is_dir() else ()
+    kept = any(each.suffix != ".tmp" or (stage.resumes and any(each.iterdir())) for each in found)
+    return _partial_plan(out) if kept else None
+
+
+def _serves(stage: Stage, old: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    return old == plan or stage.goes_on(old, plan)
+
+
 def _partial(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
@@ -254,16 +245,18 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namesp
     began = time.monotonic()
     out, partial = job.out, _partial(job.out)
     force = stage.replaces or options.force
-    if _is_done(out, plan, force):  # somebody finished it while this process waited for the lock
+    if _is_done(stage, out, plan, force):  # somebody finished it while this process waited for the lock
         return
-    if force and _partial_plan(out) not in (None, plan):
+    begun = _begun_plan(stage, out)
+    if begun is None:
+        _discard(partial)  # what a killed run was about to remove, or had not begun
+    elif force and not _serves(stage, begun, plan):
         _set_aside(partial, job.log, keep=not stage.replaces)
     (partial / "units").mkdir(parents=True, exist_ok=True)
     files.write_json(partial / "plan.json", plan)
     units = stage.units(replace(job, out=partial / "out"))
     assert units
     assert len(set(units)) == len(units), units
-    files.write_json(partial / "units.json", units)
     missing = [unit for unit in units if not (partial / "units" / unit).is_dir()]
     if len(missing) < len(units):
         job.log.info("resuming: %d of %d parts of the work are done", len(units) - len(missing), len(units))
@@ -271,18 +264,19 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namesp
         for unit in missing:
             _do_unit(stage, job, unit)
     elif missing:
-        _launch(stage, job, units, options, arguments)
+        files.write_json(partial / "missing.json", missing)
+        _launch(stage, job, units, min(options.jobs, len(missing)), options, arguments)
     merged = partial / "out"
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()
     stage.merge(replace(job, out=merged), {unit: partial / "units" / unit for unit in units})
+    if make_plan(stage, job.settings, job.site, job.inputs, job.input_lists) != plan:
+        raise RecipeError(f"{out}: an input was made anew while this was being made of it; add --force to begin again")
     _commit(stage, job, plan, merged, time.monotonic() - began)
 
 
-def _launch(stage: Stage, job: Job, units: list[str], options: argparse.Namespace, arguments: list[str]) -> None:
+def _launch(stage: Stage, job: Job, units: list[str], parts: int, options: argparse.Namespace, arguments: list[str]) -> None:
     folder = _partial(job.out) / "units"
-    missing = sum(not (folder / unit).is_dir() for unit in units)
-    parts = min(options.jobs, missing)
     command = [sys.executable, "-m", f"steps.{stage.name}", *arguments, "--jobs", str(parts), "--part", "{part}"]
     bar = progress(range(len(units)), title=stage.name, total=len(units), logger=job.log)
     shown = 0
@@ -317,15 +311,12 @@ def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
 
 
 def _run_part(stage: Stage, job: Job, part: int) -> int:
-    """Do every `jobs`-th missing unit. Called in a child process; the parent holds the lock."""
+    """Do every `jobs`-th unit of those that were missing. Called in a child process; the parent holds the lock."""
     partial = _partial(job.out)
-    plan = _partial_plan(job.out)
-    if plan is None or fingerprint(plan) != job.fingerprint:
+    if fingerprint(_partial_plan(job.out) or {}) != job.fingerprint:
         raise RecipeError(f"{partial}: is not being made with these settings; start the stage without --part")
     job.log.info("%s", command_line())
-    units = files.read_json(partial / "units.json")
-    mine = [unit for unit in units[part :: job.jobs] if not (partial / "units" / unit).is_dir()]
-    for unit in mine:
+    for unit in files.read_json(partial / "missing.json")[part :: job.jobs]:
         _do_unit(stage, job, unit)
     return 0
 
@@ -337,6 +328,7 @@ def _do_unit(stage: Stage, job: Job, unit: str) -> None:
         shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(exist_ok=True)
     stage.work(replace(job, out=draft), unit)
+    files.fsync_tree(draft)
     os.rename(draft, target)
 
 
@@ -347,9 +339,10 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     write_stamp(merged, plan, files.tree_hashes(merged, stage.outputs + stage.optional), seconds)
     if job.out.exists():
         _set_aside(job.out, job.log, keep=not stage.replaces)
+    files.fsync_tree(merged)
     os.rename(merged, job.out)
-    files.fsync_folder(job.out.parent)
-    shutil.rmtree(_partial(job.out), ignore_errors=True)
+    files.fsync(job.out.parent)
+    _discard(_partial(job.out))
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
@@ -363,10 +356,18 @@ def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _remove_leftovers(out: Path) -> None:
-    """Remove the work folder of a finished output (a run was killed between the two), unless somebody works there."""
-    if _partial(out).exists() and not out.with_name(out.name + ".lock").exists():
-        shutil.rmtree(_partial(out), ignore_errors=True)
+def _discard(partial: Path) -> None:
+    """Remove a work folder. Without its plan nothing in it counts, so that half a removal does no harm."""
+    (partial / "plan.json").unlink(missing_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
+    """Remove the work folder of a finished output: a run was killed between the two. One of other settings stays."""
+    if _partial(out).exists():
+        with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
+            if _partial_plan(out) in (None, plan):
+                _discard(_partial(out))
 
 
 def place_tree(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from steps.core.errors import RecipeError
 from steps.core.log import command_line
 
 STAMP = "stamp.json"
+_HASH_LENGTH = 64  # of a SHA-256 in hex: the content of an input folder; what a stage observes by itself is text
 _PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
 
 
@@ -31,9 +32,7 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
     if not folder.exists():
         return None
     if not (folder / STAMP).is_file():
-        raise RecipeError(
-            f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --out"
-        )
+        raise RecipeError(f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --out")
     return files.read_json(folder / STAMP)
 
 
@@ -108,7 +107,7 @@ def _show(leaves: Mapping[str, Any], key: str) -> str:
         return "(absent)"
     value = leaves[key]
     if key.startswith("input ") and isinstance(value, str):
-        return value[:12]
+        return value[:12] if len(value) == _HASH_LENGTH else value
     return json.dumps(value, ensure_ascii=False)
 
 

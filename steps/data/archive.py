@@ -193,17 +193,18 @@ def write_embeddings(folder: Path, ids: Sequence[str], matrix_ND: np.ndarray, na
 
 
 def read_embeddings(folder: Path) -> tuple[list[str], np.ndarray]:
-    """Return (ids, float32 matrix [N, D]) of the vectors of a folder, sorted by id; each ark is read in one go.
+    """Return (ids, float32 matrix [N, D]) of the embeddings of a folder, sorted by id; each ark is read in one go.
+
+    Where an entry is a matrix, a row per window, its mean over the windows is the embedding.
 
     Raises:
-        RecipeError: no scp, an entry that is no vector, or vectors of several lengths.
+        RecipeError: no scp, a damaged entry, or embeddings of several lengths.
     """
     archive = Archive(folder)
     ids = archive.ids
     if not ids:
         raise RecipeError(f"{archive.path}: is empty; expected an embedding per utterance; run stage 5 (embed) again")
-    matrix_ND = np.empty((len(ids), archive.num_rows(ids[0])), dtype=np.float32)
-    expected = _VECTOR_HEADER.pack(b"\0BFV ", 4, matrix_ND.shape[1])
+    matrix_ND = np.empty((len(ids), archive.shape(ids[0])[-1]), dtype=np.float32)
     by_ark: dict[str, list[int]] = {}
     for row, utterance_id in enumerate(ids):
         by_ark.setdefault(archive.place(utterance_id)[0], []).append(row)
@@ -211,13 +212,14 @@ def read_embeddings(folder: Path) -> tuple[list[str], np.ndarray]:
         content = _read_bytes(archive.folder / ark)
         for row in rows:
             begin = archive.place(ids[row])[1]
-            data = begin + len(expected)
-            if content[begin:data] != expected or len(content) < data + 4 * matrix_ND.shape[1]:
+            size, dtype, shape = _parse_header(content[begin : begin + _WAV_HEADER.size], f"{archive.folder / ark}:{begin}")
+            data = content[begin + size : begin + size + 4 * int(np.prod(shape))]
+            if dtype != np.float32 or shape[-1] != matrix_ND.shape[1] or len(data) != 4 * np.prod(shape):
                 raise RecipeError(
                     f"{archive.folder / ark}: '{ids[row]}' is not a float32 vector of {matrix_ND.shape[1]} numbers as "
-                    f"'{ids[0]}' is; run stage 5 (embed) again"
+                    f"'{ids[0]}' is, nor a row of them per window; run stage 5 (embed) again"
                 )
-            matrix_ND[row] = np.frombuffer(content, dtype="<f4", count=matrix_ND.shape[1], offset=data)
+            matrix_ND[row] = np.frombuffer(data, dtype="<f4").reshape(-1, shape[-1]).mean(axis=0, dtype=np.float64)
     return ids, matrix_ND
 
 

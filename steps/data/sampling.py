@@ -61,9 +61,7 @@ def epoch_batches(
         raise ValueError("training set: expected at least one utterance, found none")
     rng = generator(seed, "order", epoch)
     count = examples_per_epoch or len(labels)
-    order = (
-        _by_speaker(rng, labels, count) if sampling == "speaker" else _round_robin(rng, np.arange(len(labels)), count)
-    )
+    order = _by_speaker(rng, labels, count) if sampling == "speaker" else _round_robin(rng, np.arange(len(labels)), count)
     examples = [Example(int(utterance), draw) for draw, utterance in enumerate(order)]
     size = min(batch_size, len(examples))
     lengths = rng.integers(min_frames, max_frames + 1, size=len(examples) // size)

@@ -1,6 +1,5 @@
 """Sounds to augment with, as `steps.signal.policy` asks for them."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,25 +7,6 @@ import numpy as np
 from steps.data.archive import Archive
 
 KINDS = ("speech", "noise", "music", "rir")
-
-
-class ListBank:
-    """A bank of arrays in memory."""
-
-    def __init__(self, sounds: Mapping[str, Sequence[np.ndarray]]) -> None:
-        self.sounds = sounds
-
-    def num(self, kind: str) -> int:
-        """The number of sounds of a kind."""
-        return len(self.sounds.get(kind, ()))
-
-    def length(self, kind: str, index: int) -> int:
-        """Samples of a sound."""
-        return len(self.sounds[kind][index])
-
-    def get(self, kind: str, index: int, start: int, num_samples: int) -> np.ndarray:
-        """`num_samples` float32 samples from `start` on."""
-        return self.sounds[kind][index][start : start + num_samples]
 
 
 class ArchiveBank:

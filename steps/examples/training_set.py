@@ -3,8 +3,9 @@
 The randomness of an example belongs to (seed, epoch, draw, utterance), so it is the same in whatever process it is made.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from steps.core import files
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.data.archive import Archive
@@ -23,6 +25,8 @@ from steps.signal.frontend import extract
 from steps.signal.policy import augment, check_bank, draw_speed
 from steps.signal.specaugment import spec_augment
 from steps.signal.speed import change_speed, speed_input_length
+
+BANK_REPAIR = "set its weight to 0 in [augment], or prepare a corpus with such sounds (stage 1) and run stage 3 again"
 
 
 @dataclass
@@ -36,28 +40,27 @@ class TrainingSet:
     features: Archive | None = None  # of clean utterances (mode none and copies)
     copies: Archive | None = None
     bank: ArchiveBank | None = None  # mode online
-    num_people: int = field(default=0)
+    num_people: int = 0  # speakers at the original speed
+    num_left_out: int = 0  # speakers with fewer utterances than train.min_utterances
 
     @classmethod
     def open(cls, *, manifests: Path, features: Path, augmented: Path, settings: SimpleNamespace) -> "TrainingSet":
-        """The training set of a system. Raises RecipeError if stage 3 was made in another mode, or nothing is left to train on."""
-        mode = settings.augment.mode
+        """The training set of a system.
+
+        Raises:
+            RecipeError: stage 3 was made in another mode or lacks a kind of sound, stages were made of different manifests,
+                or nothing is left to train on.
+        """
         clean = {utterance.id: utterance.speaker for utterance in read_set(manifests, "train")}
-        if mode == "online":
-            sources: dict[str, Any] = {"bank": ArchiveBank(augmented)}
-            check_bank(settings.augment, sources["bank"])
-            utt2spk = clean
-        else:
-            sources = {"features": Archive(features / "train")}
-            utt2spk = dict(clean)
-            if mode == "copies":
-                sources["copies"] = Archive(augmented / "train")
-                utt2spk |= read_utt2spk(augmented / "train" / "utt2spk")
-        utt2spk = _enough_utterances(utt2spk, settings.train.min_utterances)
+        sources, copies = _open_sources(features, augmented, settings.augment)
+        _check_complete(clean, copies, sources, manifests)
+        utt2spk, num_left_out = _enough_utterances(clean | copies, settings.train.min_utterances)
         people = sorted(set(utt2spk.values()))
         if len(people) < 2:
             raise RecipeError(f"{manifests}: training needs at least 2 speakers, found {len(people)}")
-        factors = settings.augment.speed_factors if mode == "online" and settings.augment.speed_as_new_speakers else ()
+        factors = (
+            settings.augment.speed_factors if settings.augment.mode == "online" and settings.augment.speed_as_new_speakers else ()
+        )
         speakers = people + [f"speed{factor:g}-{speaker}" for factor in factors for speaker in people]
         index = {speaker: number for number, speaker in enumerate(people)}
         utterances = sorted(utt2spk)
@@ -68,6 +71,7 @@ class TrainingSet:
             speakers=speakers,
             settings=settings,
             num_people=len(people),
+            num_left_out=num_left_out,
             **sources,
         )
 
@@ -80,10 +84,11 @@ class TrainingSet:
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes."""
+        # A generator of its own: it would otherwise draw from torch's global one, also in the middle of a resumed epoch.
         return iter(
             DataLoader(
                 _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
-                worker_init_fn=_one_thread,
+                worker_init_fn=_one_thread, generator=torch.Generator(),
             )
         )  # fmt: skip
 
@@ -110,15 +115,13 @@ class TrainingSet:
         start = crop_start(rng, available, num_frames)
         return tile(np.array(archive.load_rows(name, start, min(num_frames, available))), num_frames)
 
-    def _augmented_crop(
-        self, name: str, label: int, num_frames: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, int]:
+    def _augmented_crop(self, name: str, label: int, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         assert self.bank is not None
         features, settings = self.settings.features, self.settings.augment
         factor = draw_speed(rng, settings)
         if factor != 1.0 and settings.speed_as_new_speakers:
             label += self.num_people * (1 + settings.speed_factors.index(factor))
-        num_samples = crop_samples(features, num_frames)
+        num_samples = crop_samples(features, num_frames, settings.sampling_rate)
         wanted = num_samples if factor == 1.0 else speed_input_length(num_samples, factor)
         speech = self.bank.archives["speech"]
         available = speech.num_rows(name)
@@ -131,22 +134,63 @@ class TrainingSet:
         return extract(signal_W, settings.sampling_rate, features, rng=rng)[:num_frames], label
 
 
-def crop_samples(features: Any, num_frames: int) -> int:
-    """Samples that give exactly `num_frames` rows of features."""
+def crop_samples(features: Any, num_frames: int, sampling_rate: int) -> int:
+    """Samples at `sampling_rate` (Hz) that give `num_frames` rows of features.
+
+    Exactly so many at the rate of the features; from another one, which they are converted from, at least so many.
+    """
     if features.type == "waveform":
-        return num_frames * features.decimate
-    if features.snip_edges:
-        return (num_frames - 1) * features.frame_shift_samples + features.frame_samples
-    return num_frames * features.frame_shift_samples
+        num_samples = num_frames * features.decimate
+    elif features.snip_edges:
+        num_samples = (num_frames - 1) * features.frame_shift_samples + features.frame_samples
+    else:
+        num_samples = num_frames * features.frame_shift_samples
+    return -(-num_samples * sampling_rate // features.sampling_rate)
 
 
-def _enough_utterances(utt2spk: dict[str, str], least: int) -> dict[str, str]:
-    if least <= 1:
-        return utt2spk
-    counts: dict[str, int] = {}
-    for speaker in utt2spk.values():
-        counts[speaker] = counts.get(speaker, 0) + 1
-    return {name: speaker for name, speaker in utt2spk.items() if counts[speaker] >= least}
+def _open_sources(features: Path, augmented: Path, settings: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """What examples are made from, and utterance id -> speaker id of the augmented copies."""
+    made = files.read_json(augmented / "mode.json")["mode"]
+    if made != settings.mode:
+        raise RecipeError(
+            f"{augmented}: made with augment.mode = {made!r}, expected {settings.mode!r} as the settings say; "
+            "run stage 3 (augment) with these settings"
+        )
+    if settings.mode == "online":
+        bank = ArchiveBank(augmented)
+        try:
+            check_bank(settings, bank)
+        except ValueError as error:
+            raise RecipeError(f"{augmented}: {error}; {BANK_REPAIR}") from None
+        return {"bank": bank}, {}
+    sources = {"features": Archive(features / "train")}
+    if settings.mode == "none":
+        return sources, {}
+    return sources | {"copies": Archive(augmented / "train")}, read_utt2spk(augmented / "train" / "utt2spk")
+
+
+def _check_complete(clean: dict[str, str], copies: dict[str, str], sources: dict[str, Any], manifests: Path) -> None:
+    """Raises RecipeError if a training utterance has no sound or features, or a copy the name of an utterance."""
+    archive = sources["bank"].archives["speech"] if "bank" in sources else sources["features"]
+    for names, known in ((clean, archive), (copies, sources.get("copies", ()))):
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise RecipeError(
+                f"{manifests}: {len(missing)} of {len(names)} training utterances are not in {known.path}, first "
+                f"'{missing[0]}'; run stages 2 (extract) and 3 (augment) on these manifests"
+            )
+    both = sorted(clean.keys() & copies.keys())
+    if both:
+        raise RecipeError(
+            f"{manifests}: {len(both)} utterances have the id of an augmented copy, first '{both[0]}'; rename the recordings"
+        )
+
+
+def _enough_utterances(utt2spk: dict[str, str], least: int) -> tuple[dict[str, str], int]:
+    """The utterances of speakers with at least so many, and the number of speakers left out."""
+    counts = Counter(utt2spk.values())
+    kept = {name: speaker for name, speaker in utt2spk.items() if counts[speaker] >= least}
+    return kept, sum(count < least for count in counts.values())
 
 
 class _Batches(Dataset):

@@ -40,6 +40,7 @@ class ResidualNet(nn.Module):
             bins = halved(bins, stride)
         self.pooling = POOLINGS[settings.pooling]()
         self.embedding = EmbeddingLayer(self.pooling.factor * channels * bins, settings.embedding_dim)
+        self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
         self.segment = nn.Identity()
         if settings.head_input == "bn_relu":
             self.segment = nn.Sequential(nn.BatchNorm1d(settings.embedding_dim), nn.ReLU())
@@ -67,7 +68,7 @@ class ResidualNet(nn.Module):
             mask_BT = mask_of(lengths_B, halved(x_BCFT.shape[-1], stride))
             for block in blocks:
                 x_BCFT = block(x_BCFT, mask_BT)
-        return self.embedding(self.pooling(x_BCFT, mask_BT))
+        return self.center(self.embedding(self.pooling(x_BCFT, mask_BT)))
 
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or BN and ReLU of it."""

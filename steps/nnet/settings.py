@@ -61,6 +61,8 @@ class ResNet:
     pooling: str = "statistics"
     # dimensions of the embedding
     embedding_dim: int = 256
+    # whether BN without parameters follows the embedding's affine map: centred embeddings train in fewer epochs
+    embedding_norm: bool = False
     # what the classifier sees: "embedding" (margin losses) or "bn_relu", the embedding behind BN and ReLU (softmax)
     head_input: str = "embedding"
 

@@ -60,11 +60,10 @@ class Train:
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
+        self._check_rates()
         if not 0 < self.min_crop <= self.max_crop:
-            raise ValueError(
-                f"min_crop, max_crop: expected 0 < min <= max seconds, found {self.min_crop}, {self.max_crop}"
-            )
-        if self.warmup_epochs > self.epochs or not 0 <= self.margin_start_epoch <= self.margin_end_epoch:
+            raise ValueError(f"min_crop, max_crop: expected 0 < min <= max seconds, found {self.min_crop}, {self.max_crop}")
+        if not 0 <= self.warmup_epochs <= self.epochs or not 0 <= self.margin_start_epoch <= self.margin_end_epoch:
             raise ValueError(
                 "warmup_epochs, margin_start_epoch, margin_end_epoch: expected a warm-up within the epochs and a ramp that "
                 f"ends after it starts, found {self.warmup_epochs}, {self.margin_start_epoch}, {self.margin_end_epoch}"
@@ -73,3 +72,17 @@ class Train:
             raise ValueError(f"average: expected at most epochs = {self.epochs}, found {self.average}")
         if self.checkpoint_seconds < 0:
             raise ValueError(f"checkpoint_seconds: expected 0 or more, found {self.checkpoint_seconds}")
+
+    def _check_rates(self) -> None:
+        rates = f"found {self.learning_rate} to {self.final_learning_rate}"
+        if self.learning_rate <= 0 or self.final_learning_rate < 0:
+            raise ValueError(f"learning_rate, final_learning_rate: expected rates above 0, {rates}")
+        if self.decay == "exponential" and self.final_learning_rate == 0:
+            raise ValueError(f"final_learning_rate: expected a rate above 0, which an exponential decay can reach, {rates}")
+        if self.decay == "constant" and self.final_learning_rate != self.learning_rate:
+            raise ValueError(f"final_learning_rate: expected that of the start, as the decay is constant, {rates}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: expected 0 to below 1, found {self.momentum}")
+        for name in ("weight_decay", "max_gradient_norm"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")

@@ -44,9 +44,7 @@ class Training:
     any update and goes on from its state ends in the same bytes as one that was never cut off.
     """
 
-    def __init__(
-        self, settings: Train, model: nn.Module, head: nn.Module, *, steps_per_epoch: int, device: torch.device
-    ) -> None:
+    def __init__(self, settings: Train, model: nn.Module, head: nn.Module, *, steps_per_epoch: int, device: torch.device) -> None:
         self.settings, self.model, self.head, self.device = settings, model.to(device), head.to(device), device
         self.steps_per_epoch = steps_per_epoch
         self.optimizer = make_optimizer(settings, (model, head))
@@ -83,11 +81,11 @@ class Training:
             decay=s.decay,
         )
 
-    def current_margin(self) -> float:
-        """Returns the head's margin at the next update."""
+    def margin_at(self, update: int) -> float:
+        """Returns the head's margin at an update, counted from 0."""
         s = self.settings
         return schedule.margin(
-            self.update / self.steps_per_epoch,
+            update / self.steps_per_epoch,
             initial=0.0,
             final=self.full_margin,
             start_epoch=s.margin_start_epoch,
@@ -107,7 +105,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.current_learning_rate()
         if self.full_margin:
-            self.head.margin = self.current_margin()
+            self.head.margin = self.margin_at(self.update)
         feats_BTF, labels_B = feats_BTF.to(self.device), labels_B.to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
@@ -135,7 +133,7 @@ class Training:
             "accuracy": self.sums.correct / self.sums.examples,
             "dev_eer": dev_eer,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "margin": float(self.head.margin),
+            "margin": float(self.margin_at(self.update - 1)),  # the head of a run resumed at this very place has none yet
             "num_examples": self.sums.examples,
             "seconds": round(self.seconds, 1),
         }

@@ -134,6 +134,18 @@ def test_embeddings_come_back_sorted(tmp_path):
         archives.read_embeddings(tmp_path)
 
 
+def test_the_embedding_of_windows_is_their_mean(tmp_path):
+    items = {"a": RNG.normal(size=(3, 6)), "b": RNG.normal(size=6), "c": RNG.normal(size=(1, 6))}
+    archives.write_scp(tmp_path, archives.write_ark(tmp_path / "x.ark", items.items()), name="embeddings.scp")
+    ids, found_ND = archives.read_embeddings(tmp_path)
+    assert ids == ["a", "b", "c"]
+    np.testing.assert_allclose(found_ND, [sum(items["a"]) / 3, items["b"], items["c"][0]], rtol=1e-6)  # float32 on disk
+    content = (tmp_path / "x.ark").read_bytes()
+    (tmp_path / "x.ark").write_bytes(content[:-4])
+    with pytest.raises(RecipeError, match="'c' is not a float32 vector of 6"):
+        archives.read_embeddings(tmp_path)
+
+
 @pytest.fixture
 def feature_set(tmp_path):
     write(tmp_path / "feats", MATRICES)

@@ -1,0 +1,110 @@
+"""Recipes are data, and whole: every file loads, every key is used, every system passes, every document is what was made."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from steps import check
+from steps.core import config
+from steps.report import read_facts, recipe_markdown
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = sorted(path for path in (REPOSITORY / "recipes").iterdir() if path.is_dir())
+NOT_SYSTEMS = ("recipe", "paper", "fusion")
+SECTIONS = {name: kind for stage in check.EVERY_STAGE for name, kind in stage.sections.items()}
+
+
+def _named(path):
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def _systems(recipe):
+    return sorted(path.stem for path in recipe.glob("*.toml") if path.stem not in NOT_SYSTEMS)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(config, "SITE_FILE", Path("conf/no-site.toml"))  # the machine of whoever runs this stays outside
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_a_recipe_has_its_documents(recipe):
+    for name in ("README.md", "recipe.toml", "paper.toml"):
+        assert (recipe / name).is_file(), f"{_named(recipe)} has no {name}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_a_recipe_lists_each_of_its_systems_once(recipe):
+    facts = read_facts(recipe)
+    assert sorted(facts.systems) == _systems(recipe)
+    assert set(facts.not_run) <= set(facts.systems)
+
+
+@pytest.mark.parametrize(("recipe", "system"), [(recipe, system) for recipe in RECIPES for system in _systems(recipe)], ids=str)
+def test_a_system_passes_the_check_of_all_its_stages(recipe, system):
+    line = check.check_system(recipe, system, []).split("\t")
+    assert line[0] == system
+    assert len(line) == 5
+    assert line[3] in _systems(recipe), "uses the network of a system that there is not"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_all_systems_of_a_recipe_pass_together(recipe, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["check", "--recipe", _named(recipe), "--system", "all"])
+    check.main()
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    names = [line[0] for line in lines]
+    assert names[: len(_systems(recipe))] == list(read_facts(recipe).systems)
+    for system in [name for line in lines for name in line[4].split()]:
+        assert system in names, "the fusion needs a system that there is not"
+
+
+def test_no_python_in_recipes():
+    assert not list((REPOSITORY / "recipes").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "conf").rglob("*.toml")), ids=_named)
+def test_a_shared_settings_file_sets_only_what_is_used(path):
+    for section, table in config.load_layers([path]).tables.items():
+        if section == "site":
+            continue
+        kind = SECTIONS[section]
+        if isinstance(kind, Mapping):
+            kinds = [kind[table["type"]]] if "type" in table else list(kind.values())
+        else:
+            kinds = [kind]
+        known = {each.name for one in kinds for each in fields(one)}
+        assert set(table) <= known, f"[{section}] has no {sorted(set(table) - known)}"
+
+
+def test_every_section_that_may_be_written_is_read_by_a_stage():
+    assert set(SECTIONS) | {"recipe", "site", "launch"} >= set(config.SECTIONS)
+    assert set(SECTIONS) <= set(config.SECTIONS)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_published_figures_name_their_source(recipe):
+    for row in read_facts(recipe).published:  # raises for a row that is not whole
+        assert re.search(r"\d", row.source), f"{row.system}: {row.source!r} names no year, table or page"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_paper_toml_holds_known_tables(recipe):
+    known = {"published", "counts", "expected", "paper"}
+    path = recipe / "paper.toml"
+    assert path.is_file()
+    assert set(tomllib.loads(path.read_text(encoding="utf-8"))) <= known
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_results_are_what_their_records_make(recipe):
+    if not list((recipe / "results").glob("*.json")):
+        assert not (recipe / "RESULTS.md").exists() or not (recipe / "results").exists()
+        pytest.skip(f"{_named(recipe)} has no records of runs")
+    made = recipe_markdown(Path("recipes") / recipe.name)
+    assert (recipe / "RESULTS.md").read_text(encoding="utf-8") == made, "run stage 8 with report.publish = true"

@@ -1,0 +1,57 @@
+"""Stage 2: the same archive whatever the number of jobs, for features and for plain samples."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from steps.core.errors import RecipeError
+from steps.data.archive import Archive
+from steps.signal.frontend import extract
+from steps.signal.settings import Fbank
+
+
+def test_three_jobs_write_what_one_writes(stages, tmp_path):
+    three = stages.run("extract", tmp_path / "features", *stages.FBANK, manifests=stages.manifests, jobs=3)
+    assert stages.content(three) == stages.content(stages.features)
+    assert len(list((three / "train").glob("*.ark"))) == 4  # 18 utterances in shards of 5
+
+
+def test_the_archive_holds_the_features_of_each_file(stages):
+    settings = Fbank(name="fbank", sampling_rate=stages.RATE, num_mel_bins=12, normalise="utterance_mean")
+    for set_name in ("train", "dev", "test"):
+        archive = Archive(stages.features / set_name)
+        for name in archive:
+            samples, _ = soundfile.read(stages.manifests / "audio" / set_name / f"{name}.wav", dtype="float32")
+            np.testing.assert_array_equal(archive[name], extract(samples, stages.RATE, settings))
+
+
+@pytest.mark.parametrize(("decimate", "rows"), [(1, lambda n: n), (3, lambda n: -(-n // 3))])
+def test_waveforms_pass_through(stages, tmp_path, decimate, rows):
+    settings = ("features.type=waveform", "features.name=wave", f"features.sampling_rate={stages.RATE}")
+    more = (f"features.decimate={decimate}", "features.decimate_filter=stride")
+    out = stages.run("extract", tmp_path / "wave", *settings, *more, manifests=stages.manifests, jobs=2)
+    archive = Archive(out / "train")
+    name = archive.ids[4]
+    samples, _ = soundfile.read(stages.manifests / "audio" / "train" / f"{name}.wav", dtype="float32")
+    assert archive.shape(name) == (rows(len(samples)), 1)
+    np.testing.assert_array_equal(archive[name][:, 0], samples[::decimate])
+    with gzip.open(out / "train" / "features.jsonl.gz", "rt") as file:
+        record = next(each for each in map(json.loads, file) if each["recording_id"] == name)
+    assert record["num_frames"] == rows(len(samples))
+    assert record["duration"] == pytest.approx(len(samples) / stages.RATE, abs=decimate / stages.RATE)
+
+
+def test_dither_belongs_to_the_utterance(stages, tmp_path):
+    settings = (*stages.FBANK, "features.dither=1.0")
+    one, three = (
+        stages.run("extract", tmp_path / str(jobs), *settings, manifests=stages.manifests, jobs=jobs) for jobs in (1, 3)
+    )
+    assert stages.content(one) == stages.content(three) != stages.content(stages.features)
+
+
+def test_a_wrong_sampling_rate_names_file_and_setting(stages, tmp_path):
+    with pytest.raises(RecipeError, match=r"train0/u0\.wav.*expected 16000 Hz, found 8000 Hz; set features\.resample"):
+        stages.run("extract", tmp_path / "x", *stages.FBANK, "features.sampling_rate=16000", manifests=stages.manifests)

@@ -1,0 +1,245 @@
+"""Stage 4: a run that is killed anywhere and started again ends in the bytes of one that was not."""
+
+import json
+import logging
+import textwrap
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from steps.core.errors import RecipeError
+from steps.core.files import read_json
+from steps.nnet import checkpoint
+from steps.nnet.training import Training
+
+FILES = ("model.safetensors", "head.safetensors", "speakers", "settings.toml")
+RUN_KEYS = ("seconds",)  # of a record in log.jsonl
+
+
+def records(model) -> list[dict]:
+    lines = (model / "log.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key not in RUN_KEYS} for line in lines]
+
+
+def assert_same_model(found, expected) -> None:
+    for name in FILES:
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+    assert records(found) == records(expected)
+
+
+def train(stages, out, *settings: str, features=None, augmented=None, manifests=None):
+    return stages.run(
+        "train", out, *settings, manifests=manifests or stages.manifests, features=features or stages.features,
+        augmented=augmented or stages.none,
+    )  # fmt: skip
+
+
+def interrupt_after(patch, num_updates: int) -> None:
+    """Ctrl-C as update number `num_updates` + 1 begins."""
+    whole, done = Training.train_batch, 0
+
+    def train_batch(self, feats_BTF, labels_B):
+        nonlocal done
+        if done == num_updates:
+            raise KeyboardInterrupt
+        done += 1
+        whole(self, feats_BTF, labels_B)
+
+    patch.setattr(Training, "train_batch", train_batch)
+
+
+# 18 utterances in batches of 4: 4 updates an epoch, 3 epochs.
+@pytest.mark.parametrize("num_updates", [0, 1, 4, 7])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(stages, tmp_path, num_updates):
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, num_updates)
+        with pytest.raises(KeyboardInterrupt):
+            train(stages, tmp_path / "model", *settings)
+    assert not (tmp_path / "model").exists()
+    assert_same_model(train(stages, tmp_path / "model", *settings), stages.model)
+
+
+def test_a_run_cut_off_between_the_last_update_and_the_end_of_an_epoch_goes_on_likewise(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steps.train._dev_eer", lambda job, training: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(stages, tmp_path / "model", *settings)
+    found = train(stages, tmp_path / "model", *settings)
+    assert_same_model(found, stages.model)
+    assert 0 < records(found)[0]["margin"] < 0.2
+
+
+def test_a_run_without_a_checkpoint_in_an_epoch_begins_that_epoch_again(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, "train.checkpoint_seconds=1000")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 6)
+        with pytest.raises(KeyboardInterrupt):
+            train(stages, tmp_path / "model", *settings)
+    assert_same_model(train(stages, tmp_path / "model", *settings), stages.model)
+
+
+def test_a_process_that_is_killed_leaves_what_its_successor_needs(stages, tmp_path, killed_run):
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, signal, sys
+        from steps.nnet import checkpoint
+        save, count = checkpoint.save, 0
+
+        def save_and_die(path, state):
+            global count
+            save(path, state)
+            count += 1
+            if count == 6:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        checkpoint.save = save_and_die
+        from steps.train import STAGE
+        STAGE.main()
+        """)
+    )
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN)
+    inputs = {"manifests": stages.manifests, "features": stages.features, "augmented": stages.none}
+    words = [word for setting in settings for word in ("--set", setting)]
+    words += [f"--{name}={folder}" for name, folder in inputs.items()]
+    launch = f"import runpy, sys; sys.path.insert(0, '.'); sys.argv[0] = {str(script)!r}; runpy.run_path({str(script)!r})"
+    assert killed_run(["-c", launch, *words, "--out", str(tmp_path / "model")]) == -9
+    assert not (tmp_path / "model").exists()
+    assert list((tmp_path / "model.partial").rglob(checkpoint.__name__.rpartition(".")[2] + ".pt"))
+    assert_same_model(train(stages, tmp_path / "model", *settings), stages.model)
+
+
+def test_augmented_training_is_the_same_with_any_number_of_workers(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.ONLINE, *stages.TRAIN, "train.epochs=2", "specaugment.p=0.5")
+    masks = ("specaugment.num_time_masks=1", "specaugment.max_time_frames=5")
+    one, three = (
+        train(stages, tmp_path / str(n), *settings, *masks, f"train.workers={n}", augmented=stages.bank) for n in (1, 3)
+    )
+    assert_same_model(one, three)
+    speakers = (one / "speakers").read_text().split()
+    people = [f"train{number}" for number in range(6)]
+    assert speakers == people + [f"speed0.9-{name}" for name in people] + [f"speed1.1-{name}" for name in people]
+
+
+def test_the_log_has_a_record_of_each_epoch(stages):
+    history = records(stages.model)
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert [record["num_examples"] for record in history] == [16, 16, 16]
+    assert [record["margin"] for record in history] == pytest.approx([0.2 * 3 / 8, 0.2 * 7 / 8, 0.2])
+    assert history[-1]["learning_rate"] == pytest.approx(0.01)
+    assert all(0 <= record["dev_eer"] <= 0.5 for record in history)
+
+
+def test_voices_that_differ_are_learnt(stages, tmp_path):
+    more = ("head.type=softmax", "train.examples_per_epoch=144", "train.max_gradient_norm=1.0", "train.average=1")
+    history = records(train(stages, tmp_path / "model", *stages.FBANK, *stages.NONE, *stages.TRAIN, *more))
+    print(history)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["accuracy"] > 0.9
+    assert history[-1]["dev_eer"] < 0.2  # three speakers whose resonances lie apart
+
+
+def test_the_model_is_the_mean_of_the_last_epochs(stages, tmp_path):
+    kept, save = {}, checkpoint.save_model
+
+    def keep(path, model):
+        kept[path.name] = {name: value.clone() for name, value in model.state_dict().items()}
+        save(path, model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save_model", keep)
+        train(stages, tmp_path / "model", *stages.FBANK, *stages.NONE, *stages.TRAIN)
+    assert read_json(tmp_path / "model" / "training.json")["epochs_averaged"] == [2, 3]
+    for name, suffix in (("model", ""), ("head", ".head")):
+        found = load_file(tmp_path / "model" / f"{name}.safetensors")
+        for key, value in found.items():
+            second, third = (kept[f"{epoch:04d}{suffix}.safetensors"][key] for epoch in (2, 3))
+            expected = (second.double() + third.double()) / 2 if value.is_floating_point() else third
+            assert torch.equal(value, expected.to(value.dtype)), key
+
+
+def test_copies_are_trained_on_beside_the_clean_utterances(stages, tmp_path, caplog):
+    settings = (*stages.FBANK, *stages.COPIES)
+    copies = stages.run("augment", tmp_path / "copies", *settings, manifests=stages.manifests)
+    with caplog.at_level(logging.INFO, logger=stages.log):
+        train(stages, tmp_path / "model", *settings, *stages.TRAIN, "train.epochs=2", augmented=copies)
+    assert "72 utterances of 6 speakers, 18 updates an epoch" in caplog.text
+    assert records(tmp_path / "model")[0]["num_examples"] == 72
+
+
+def test_speakers_with_few_utterances_are_left_out_and_the_log_says_so(stages, tmp_path, caplog):
+    more = stages.write_corpus(tmp_path / "manifests", {"train": (4, 3)}, {})
+    lines = [json.loads(line) for line in _jsonl(more / "train" / "supervisions.jsonl.gz")]
+    for line in lines:  # the first utterance of the first speaker gets a speaker of its own
+        if line["id"] == "train0/u0":
+            line["speaker"] = "rare"
+    from steps.data.manifests import write_jsonl
+
+    write_jsonl(more / "train" / "supervisions.jsonl.gz", lines)
+    features = stages.run("extract", tmp_path / "features", *stages.FBANK, manifests=more)
+    none = stages.run("augment", tmp_path / "none", *stages.FBANK, *stages.NONE, manifests=more)
+    with caplog.at_level(logging.INFO, logger=stages.log):
+        model = train(
+            stages, tmp_path / "model", *stages.FBANK, *stages.NONE, *stages.TRAIN, "train.min_utterances=2",
+            manifests=more, features=features, augmented=none,
+        )  # fmt: skip
+    assert "1 speakers have fewer than train.min_utterances = 2 utterances and are left out, 4 stay" in caplog.text
+    assert (model / "speakers").read_text().split() == ["train0", "train1", "train2", "train3"]
+    assert [record["dev_eer"] for record in records(model)] == [None, None, None]  # there is no dev set either
+
+
+def _jsonl(path) -> list[str]:
+    import gzip
+
+    with gzip.open(path, "rt") as file:
+        return file.readlines()
+
+
+def test_a_loss_that_is_not_finite_is_the_users_to_repair(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, "head.type=softmax", "train.optimizer=sgd")
+    with pytest.raises(RecipeError, match=r"the loss is (nan|inf) at update \d+ \(epoch \d\); lower train\.learning_rate"):
+        train(stages, tmp_path / "model", *settings, "train.learning_rate=1e30", "train.final_learning_rate=1e30")
+
+
+@pytest.mark.parametrize("setting", ["train.patience=2", "train.average_of=best"])
+def test_settings_that_look_at_dev_trials_need_some(stages, tmp_path, setting):
+    bare = stages.write_corpus(tmp_path / "manifests", {"train": (2, 2), "dev": (2, 2)}, {}, dev_trials=False)
+    with pytest.raises(RecipeError, match=r"calibration/dev\.txt: there are no trials of held-out training speakers"):
+        train(stages, tmp_path / "model", *stages.FBANK, *stages.NONE, *stages.TRAIN, setting, manifests=bare)
+
+
+def test_a_bank_without_the_sounds_asked_for_is_refused(stages, tmp_path):
+    poor = stages.write_corpus(tmp_path / "manifests", {"train": (2, 2)}, {})
+    made = ("augment.p_noise=0", "augment.p_reverb=0")
+    bank = stages.run("augment", tmp_path / "bank", *stages.FBANK, *stages.ONLINE, *made, manifests=poor)
+    with pytest.raises(RecipeError, match=r"augment\.p_noise = 1: expected sounds of the kind 'noise'.*\[augment\]"):
+        train(stages, tmp_path / "x", *stages.FBANK, *stages.ONLINE, *stages.TRAIN, manifests=poor, augmented=bank)
+
+
+def test_crops_that_are_too_short_for_the_network_are_refused(stages, tmp_path):
+    with pytest.raises(RecipeError, match=r"train\.min_crop = 0\.1 s: 10 frames; the network needs at least 16"):
+        train(stages, tmp_path / "x", *stages.FBANK, *stages.NONE, *stages.TRAIN, "train.min_crop=0.1")
+
+
+def test_vad_and_online_augmentation_exclude_each_other(stages, tmp_path):
+    with pytest.raises(RecipeError, match=r'set features\.vad = "none", or augment\.mode = "copies"'):
+        train(stages, tmp_path / "x", *stages.FBANK, "features.vad=energy", *stages.ONLINE, *stages.TRAIN, augmented=stages.bank)
+
+
+def test_a_missing_gpu_is_said(stages, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"train\.device = 'cuda', but there is no GPU"):
+        train(stages, tmp_path / "x", *stages.FBANK, *stages.NONE, *stages.TRAIN, "train.device=cuda")
+
+
+def test_early_stopping_and_best_epochs(stages, tmp_path):
+    rates = iter([0.3, 0.1, 0.2, 0.2, 0.05])
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, "train.epochs=5", "train.patience=2", "train.average_of=best")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steps.train._dev_eer", lambda job, training: next(rates))
+        train(stages, tmp_path / "model", *settings)
+    assert [record["dev_eer"] for record in records(tmp_path / "model")] == [0.3, 0.1, 0.2, 0.2]
+    assert read_json(tmp_path / "model" / "training.json")["epochs_averaged"] == [2, 4]  # of equals the later
