@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steps.backend.cosine import cosine_matrix, cosine_pairs
-from steps.backend.estimator import class_means, get_state, set_state, speaker_codes
+from steps.backend.estimator import class_means, get_state, require_fitted, set_state, speaker_codes
 from steps.backend.plda import PLDA
 from steps.backend.score_norm import cohort_statistics_in_batches, s_norm, speaker_means
 from steps.backend.settings import Score
@@ -70,6 +70,7 @@ class Scorer:
             scores_P = cosine_pairs(x_ND, enrol_P, test_P)
         if self.settings.norm == "none":
             return scores_P
+        require_fitted(self, "cohort_CD_")
         matrix = self.plda.score_matrix if self.settings.backend == "plda" else cosine_matrix
         top_n = "all" if self.settings.norm == "s_norm" else self.settings.norm_top
         statistics = cohort_statistics_in_batches(matrix, x_ND, self.cohort_CD_, top_n=top_n)

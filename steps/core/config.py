@@ -201,6 +201,15 @@ def deciding(settings: Any) -> dict[str, Any]:
     return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings) if f.metadata.get("decides", True)}
 
 
+def defaults(settings: Any) -> dict[str, Any]:
+    """The deciding fields of a settings object that have a default, with that default, as plain values."""
+    return {
+        f.name: _plain(f.default)
+        for f in dataclasses.fields(settings)
+        if f.metadata.get("decides", True) and f.default is not dataclasses.MISSING
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]

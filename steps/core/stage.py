@@ -33,7 +33,7 @@ from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.launch import LAUNCHERS, PartsFailed
 from steps.core.lock import locked
 from steps.core.log import command_line, configure, progress
-from steps.core.stamp import differences, fingerprint, input_content, read_stamp, write_stamp
+from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
 
 ONE_UNIT = "all"
 
@@ -172,7 +172,7 @@ def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
     )  # fmt: skip
     if options.part is not None:
         return _run_part(stage, job, options.part)
-    if _is_done(stage, out, plan, stage.replaces or options.force):
+    if _is_done(stage, job, plan, stage.replaces or options.force):
         log.info("up to date: %s", out)
         _remove_leftovers(out, plan)
     else:
@@ -204,12 +204,16 @@ def make_plan(
     return {"stage": stage.name, "version": stage.version, "settings": tables, "inputs": contents}
 
 
-def _is_done(stage: Stage, out: Path, plan: Mapping[str, Any], force: bool) -> bool:
+def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bool:
     """Whether `out` holds what the plan asks for. Raises RecipeError if it, or its beginnings, hold another thing."""
-    stamp = read_stamp(out)
+    out, stamp = job.out, read_stamp(job.out)
     if stamp is not None and stamp["fingerprint"] == fingerprint(plan):
         return True
     old = stamp["plan"] if stamp else _begun_plan(stage, out)
+    if old is not None:
+        old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
+    if stamp and old == plan:
+        return True
     if old is None or force or (not stamp and _serves(stage, old, plan)):
         return False
     what = "was made" if stamp else "was begun (and not finished)"
@@ -245,7 +249,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namesp
     began = time.monotonic()
     out, partial = job.out, _partial(job.out)
     force = stage.replaces or options.force
-    if _is_done(stage, out, plan, force):  # somebody finished it while this process waited for the lock
+    if _is_done(stage, job, plan, force):  # somebody finished it while this process waited for the lock
         return
     begun = _begun_plan(stage, out)
     if begun is None:

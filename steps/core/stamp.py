@@ -92,6 +92,19 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def completed(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """An old plan with the settings that did not exist then, where the new plan has them at their default.
+
+    A setting that is added to a stage thus leaves finished outputs valid: its default must be what was done before.
+    """
+    settings = {section: dict(table) for section, table in old.get("settings", {}).items()}
+    for section, table in settings.items():
+        for key, value in new.get("settings", {}).get(section, {}).items():
+            if key not in table and key in defaults.get(section, {}) and value == defaults[section][key]:
+                table[key] = value
+    return {**old, "settings": settings}
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Lines `key: old -> new` for every leaf in which two plans differ."""
     before, after = _flatten(old), _flatten(new)

@@ -6,6 +6,7 @@ trials of that list within one sub-corpus; any other list is a pooled one.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ def runs_table(records: Sequence[Record]) -> Table:
 def repeat_command(record: Record) -> str:
     """Return the command that makes a record again: ./run.sh with the settings of the recorded command.
 
-    A fusion, of which run.sh knows the parts only, gives the recorded command itself.
+    A fusion, of which run.sh knows the parts only, gives the recorded command itself. A model that run.sh was given is known by
+    its settings.toml among the recorded files; it takes the place of the system.
     """
     words = shlex.split(record["command"])
     if "steps.score" not in words:
@@ -120,8 +122,13 @@ def repeat_command(record: Record) -> str:
         return shlex.join(["python", *words[1:]] if is_python else words)
     given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
     given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    files = [after for word, after in zip(words, words[1:], strict=False) if word == "--config"]
+    models = [file.removesuffix("/settings.toml") for file in files if re.search(r"(?<!/scores)/settings\.toml$", file)]
+    if models:
+        given = [assignment for assignment in given if assignment != "prepare.split=test"]  # which comes with --model
+    what = ("--model", models[0]) if models else ("--system", record["system"])
     settings = [word for assignment in given for word in ("--set", assignment)]
-    return shlex.join(["./run.sh", "--recipe", record["recipe"], "--system", record["system"], *settings])
+    return shlex.join(["./run.sh", "--recipe", record["recipe"], *what, *settings])
 
 
 def per_cent(rate: float | None, *, sign: bool = False) -> str | None:

@@ -42,7 +42,7 @@ def test_speakers_come_equally_often_and_their_utterances_in_turn(count):
     speakers = Counter(LABELS[found].tolist())
     assert max(speakers.values()) - min(speakers[label] for label in range(5)) <= 1
     for label in range(5):
-        own = np.flatnonzero(LABELS == label)
+        own = np.flatnonzero(label == LABELS)
         drawn = found[LABELS[found] == label]
         for start in range(0, len(drawn), len(own)):
             part = drawn[start : start + len(own)]
@@ -98,7 +98,8 @@ def test_lengths_are_even_over_their_range():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"sampling": "random"}, "expected 'utterance' or 'speaker'"), ({"labels": LABELS[:0]}, "found none")]
+    ("changes", "message"),
+    [({"sampling": "random"}, "expected 'utterance' or 'speaker'"), ({"labels": LABELS[:0]}, "found none")],
 )
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -103,6 +103,7 @@ def single(utterance: int, num_frames: int = 30, draw: int = 0, epoch: int = 1) 
 MASKS = SpecAugment(p=0.5, num_time_masks=1, max_time_frames=6, num_freq_masks=1, max_freq_bins=3)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("mode", ["none", "online"])
 def test_three_workers_make_the_batches_of_one_and_of_none(folders, mode):
     data = opened(folders, ONLINE | SPEEDS if mode == "online" else {}, spec=MASKS)
@@ -169,15 +170,10 @@ def test_waves_that_are_too_short_are_repeated(folders):
 
 def test_an_unaugmented_crop_has_the_features_of_its_samples(folders):
     data = opened(folders, {**ONLINE, "p_augment": 1e-9})
-    feats_TF, _ = data.make_example(*single(2, 40))
-    whole = wave("ben/0", NUM_SAMPLES["ben/0"]).astype(np.float32) / 32768
-    found = [
-        start
-        for start in range(len(whole) - 40 * 80 + 1)
-        if np.allclose(extract(whole[start : start + 400], RATE, FBANK)[:3].ptp() if False else 0, 0)
-        and np.array_equal(feats_TF[0], feats_TF[0])
-    ]
-    assert found
+    feats_TF, _ = data.make_example(*single(2, 87))
+    whole_W = wave("ben/0", NUM_SAMPLES["ben/0"]).astype(np.float32) / 32768
+    crops = [extract(whole_W[start : start + 87 * 80], RATE, FBANK) for start in range(7000 - 87 * 80 + 1)]
+    assert sum(np.array_equal(crop_TF, feats_TF) for crop_TF in crops) == 1
 
 
 @pytest.mark.parametrize(
@@ -248,8 +244,8 @@ def test_changed_speeds_keep_their_speaker_unless_told_otherwise(folders):
 
 def test_all_speeds_come_equally_often(folders):
     data = opened(folders, SPEEDS | {"speed_as_new_speakers": True})
-    counts = np.bincount([data.make_example(*single(0, 5, draw))[1] // 3 for draw in range(600)])
-    assert np.abs(counts - 200).max() < 60  # five standard deviations
+    counts = np.bincount([data.make_example(*single(0, 5, draw))[1] // 3 for draw in range(300)])
+    assert np.abs(counts - 100).max() < 41  # five standard deviations
 
 
 def test_augmented_examples_differ_between_epochs_and_draws(folders):
@@ -304,7 +300,8 @@ def test_a_bank_that_lacks_sounds_says_which_and_what_to_do(folders):
 
 
 @pytest.mark.parametrize(
-    ("augment", "where", "made"), [(ONLINE, "none", "none"), ({}, "bank", "online"), ({"mode": "copies", "copies": ("noise",)}, "bank", "online")]
+    ("augment", "where", "made"),
+    [(ONLINE, "none", "none"), ({}, "bank", "online"), ({"mode": "copies", "copies": ("noise",)}, "bank", "online")],
 )
 def test_the_output_of_another_mode_is_refused(folders, augment, where, made):
     wanted = augment.get("mode", "none")
@@ -322,9 +319,7 @@ def test_an_utterance_without_features_is_named(folders):
 def test_a_copy_named_like_an_utterance_is_refused(folders):
     write_copies(folders.copies, kinds=("noise",))
     extra = [
-        Utterance(
-            id=name, speaker="x", gender="", session="", corpus="", path="x.wav", sampling_rate=RATE, num_samples=8000
-        )
+        Utterance(id=name, speaker="x", gender="", session="", corpus="", path="x.wav", sampling_rate=RATE, num_samples=8000)
         for name in (*PEOPLE, "noise-cy/0")
     ]
     write_set(folders.manifests / "train", extra)

@@ -15,6 +15,7 @@ from steps.nnet.settings import ResNet, XVector
 MODELS = {
     "xvector": XVector(channels=(8, 8, 8, 8, 12), embedding_dim=6),
     "resnet": ResNet(blocks=(1, 1, 1, 1), channels=4, embedding_dim=6),
+    "centred": ResNet(blocks=(1, 1, 1, 1), channels=4, embedding_dim=6, embedding_norm=True),
 }
 LENGTHS = [60, 3, 41, 17, 60, 25, 100, 16, 15]
 

@@ -71,7 +71,6 @@ def shell(tmp_path, monkeypatch, capsys):
     signal.signal(signal.SIGTERM, handler)
 
 
-
 def silence(path: Path) -> None:
     soundfile.write(path, np.zeros(RATE), RATE)
 
@@ -149,7 +148,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "blank": (lambda c: write_audio(c / "s2" / "u 1.wav"), (), "blanks ... 's2/u 1' (s2/u 1.wav) ... prepare.replace_spaces"),
     "dots": (lambda c: (c / "t.csv").write_text("path,speaker\n../u.wav,a\n"), ("prepare.table=t.csv",), "t.csv:2: '../u.wav'"),
     "dots in an id": (
-        lambda c: (c / "t.csv").write_text("id,path,speaker\na/../b,s2/u1.wav,a\n"), ("prepare.table=t.csv",), "'a/../b' (s2/u1.wav)"
+        lambda c: (c / "t.csv").write_text("id,path,speaker\na/../b,s2/u1.wav,a\n"), ("prepare.table=t.csv",),
+        "'a/../b' (s2/u1.wav)",
     ),
     "unknown in a list": (
         lambda c: (c / "list.txt").write_text("1 s1/u0 s1/u1\n0 s1/u0 s9/u0\n"), GIVEN,
@@ -223,9 +223,10 @@ COMMANDS = {
     "no such stage": (["--stage", "9"], "stage '9': expected a number from 1 to 8"),
     "stages in the wrong order": (["--stage", "3", "--stop-stage", "2"], "expected the first stage before the last one"),
     "unknown recipe": (["--recipe", "mine"], "recipes/mine: no such recipe; there are: ... own"),
-    "unknown system": (["--recipe", "own", "--system", "resnet"], "resnet.toml: no such settings file; there are: ... resnet_aam"),
+    "unknown system": (["--recipe", "own", "--system", "resnet"], "resnet.toml: no such settings file ... resnet_aam"),
     "unknown setting": (
-        ["--recipe", "own", "--set", "score.bakend=plda"], "--set score.bakend=plda: unknown setting score.bakend; did you mean backend"
+        ["--recipe", "own", "--set", "score.bakend=plda"],
+        "--set score.bakend=plda: unknown setting score.bakend; did you mean backend",
     ),
     "unknown section": (["--recipe", "own", "--set", "scores.x=1"], "unknown section [scores]; did you mean score?"),
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),

@@ -1,8 +1,11 @@
 """A corpus of filtered noise, and stages run on it inside this process, parts included."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,41 +44,37 @@ TRAIN = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Stages set threads and determinism of the whole process: put both back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
+def launch_here(command, num_parts, log_folder, *, threads, watch):
+    """All parts one after the other in this process: importing torch for each would take most of the time."""
+    name = command[2].removeprefix("steps.")
+    for part in range(num_parts):
+        stage.run(STAGES[name], [word.replace("{part}", str(part)) for word in command[3:]], LOG)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def parts_in_this_process():
-    """Parts run one after the other in here: importing torch for each would take most of the time."""
-
-    def launch_here(command, num_parts, log_folder, *, threads, watch):
-        name = command[2].removeprefix("steps.")
-        for part in range(num_parts):
-            stage.run(STAGES[name], [word.replace("{part}", str(part)) for word in command[3:]], LOG)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(stage.LAUNCHERS, "local", launch_here)
-        patch.setattr(extract, "SHARD_SIZE", 5)
-        patch.setattr(augment, "SHARD_SIZE", 5)
-        patch.setattr(embed, "BATCHES_PER_UNIT", 1)
-        patch.setattr("steps.nnet.inference.MAX_BATCH", 4)
-        patch.setattr("steps.nnet.inference.length_batches.__defaults__", (4000, 4))
-        yield
+@contextlib.contextmanager
+def small_and_in_this_process() -> Iterator[None]:
+    """Parts run in here, on shards small enough that a few utterances make several; torch's settings are put back."""
+    threads = torch.get_num_threads()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(stage.LAUNCHERS, "local", launch_here)
+            patch.setattr(extract, "SHARD_SIZE", 5)
+            patch.setattr(augment, "SHARD_SIZE", 5)
+            patch.setattr(embed, "BATCHES_PER_UNIT", 1)
+            patch.setattr("steps.nnet.inference.length_batches.__defaults__", (4000, 4))
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
 
 
 def voice(rng: np.random.Generator, formant: float, seconds: float) -> np.ndarray:
-    """Noise through a resonance, in bursts with near silence between them."""
+    """Noise through a resonance, in bursts with weak white noise between them."""
     num_samples = int(seconds * RATE)
     colour = scipy.signal.iirpeak(formant, 3.0, fs=RATE)
     loud = scipy.signal.lfilter(*colour, rng.standard_normal(num_samples))
-    bursts = np.where(np.sin(np.arange(num_samples) * 2 * np.pi / (0.25 * RATE)) > -0.6, 1.0, 1e-3)
-    return 0.1 * bursts * loud / loud.std()
+    bursts = np.sin(np.arange(num_samples) * 2 * np.pi / (0.25 * RATE)) > -0.6
+    return 0.1 * bursts * loud / loud.std() + 1e-3 * rng.standard_normal(num_samples)
 
 
 def sound(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +128,8 @@ def run(name: str, out: Path, *settings: str, jobs: int = 1, **inputs: Path) -> 
     """`out`, made by one stage."""
     arguments = [f"--{key}={folder}" for key, folder in inputs.items()]
     assignments = [word for setting in settings for word in ("--set", setting)]
-    assert stage.run(STAGES[name], [*arguments, *assignments, "--out", str(out), "--jobs", str(jobs)], LOG) == 0
+    with small_and_in_this_process():
+        assert stage.run(STAGES[name], [*arguments, *assignments, "--out", str(out), "--jobs", str(jobs)], LOG) == 0
     return out
 
 
@@ -160,8 +160,6 @@ def stages(tmp_path_factory, manifests) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def killed_run() -> Callable[[list[str]], int]:
     """What runs a Python text in a process of its own and returns its exit status."""
-    import subprocess
-    import sys
 
     def start(words: list[str]) -> int:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}

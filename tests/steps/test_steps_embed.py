@@ -65,7 +65,13 @@ def test_windows_are_embedded_one_by_one(stages, tmp_path):
 
 @pytest.mark.parametrize(
     ("num_frames", "spans"),
-    [(10, [(0, 10)]), (9, [(0, 9)]), (11, [(0, 10), (1, 11)]), (14, [(0, 10), (4, 14)]), (19, [(0, 10), (4, 14), (8, 18), (9, 19)])],
+    [
+        (10, [(0, 10)]),
+        (9, [(0, 9)]),
+        (11, [(0, 10), (1, 11)]),
+        (14, [(0, 10), (4, 14)]),
+        (19, [(0, 10), (4, 14), (8, 18), (9, 19)]),
+    ],
 )
 def test_windows_cover_the_utterance_and_the_last_ends_with_it(num_frames, spans):
     feats_TF = np.arange(num_frames)[:, None]
@@ -92,8 +98,8 @@ def test_a_missing_gpu_is_said(stages, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_features_is_refused(stages, tmp_path):
+    more = (*stages.FBANK, *stages.NETWORK)
     with pytest.raises(RecipeError, match="holds no features"):
-        more = (*stages.FBANK, *stages.NETWORK)
         stages.run("embed", tmp_path / "x", *more, features=stages.none, model=stages.model)
 
 

@@ -1,0 +1,162 @@
+"""The back end as settings put it together: against its parts done by hand, and after a round trip through a file."""
+
+import numpy as np
+import pytest
+
+from steps.backend.plda import PLDA
+from steps.backend.scorer import Scorer
+from steps.backend.settings import Score
+from steps.data.archive import load_arrays, save_arrays
+
+DIM, NUM_SPEAKERS, EACH = 6, 20, 5
+
+
+def embeddings(seed: int, num_speakers: int = NUM_SPEAKERS, each: int = EACH):
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(num_speakers), each)
+    x_ND = 3.0 + 2.0 * rng.normal(size=(num_speakers, DIM))[codes] + rng.normal(size=(len(codes), DIM))
+    return x_ND, np.array([f"s{code:02d}" for code in codes])
+
+
+TRAIN, SPEAKERS = embeddings(0)
+TEST, _ = embeddings(1, 4)
+ENROL_P, TEST_P = (index.ravel() for index in np.indices((len(TEST), len(TEST))))
+
+SETTINGS = {
+    "cosine": {"transforms": ()},
+    "mean": {"transforms": ("mean",)},
+    "lda": {"transforms": ("mean", "lda", "length_norm"), "lda_dim": 3},
+    "but": {"transforms": ("lda",), "lda_dim": 3, "lda_form": "but"},
+    "whiten": {"transforms": ("whiten", "length_norm")},
+    "plda": {"transforms": ("mean", "lda", "length_norm"), "lda_dim": 4, "backend": "plda"},
+    "plda_smooth": {"transforms": ("mean",), "backend": "plda", "plda_smoothing": 0.3, "plda_length_norm": "none"},
+    "s_norm": {"transforms": ("mean",), "norm": "s_norm"},
+    "as_norm": {"transforms": ("mean", "length_norm"), "norm": "as_norm", "norm_top": 7},
+    "plda_as_norm": {"transforms": ("mean",), "backend": "plda", "norm": "as_norm", "norm_top": 7},
+}
+
+
+def fitted(**settings) -> Scorer:
+    return Scorer(Score(**settings)).fit(TRAIN, SPEAKERS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_back_end_from_a_file_scores_as_the_one_that_was_fitted(tmp_path, name):
+    first = fitted(**SETTINGS[name])
+    save_arrays(tmp_path / "backend.safetensors", first.state())
+    again = Scorer(Score(**SETTINGS[name])).load(load_arrays(tmp_path / "backend.safetensors"))
+    expected = first.score(TEST, ENROL_P, TEST_P)
+    np.testing.assert_array_equal(again.score(TEST, ENROL_P, TEST_P), expected)
+    assert np.ptp(expected) > 0
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_scores_do_not_care_which_side_enrols(name):
+    scorer = fitted(**SETTINGS[name])
+    one, other = scorer.score(TEST, ENROL_P, TEST_P), scorer.score(TEST, TEST_P, ENROL_P)
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-10 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_same_speakers_score_higher(name):
+    """Four test speakers of five utterances each: a target trial beats a non-target trial far more often than not."""
+    scores = fitted(**SETTINGS[name]).score(TEST, ENROL_P, TEST_P)
+    same = ENROL_P // EACH == TEST_P // EACH
+    targets = scores[same & (ENROL_P != TEST_P)]
+    assert (targets[:, None] > scores[~same]).mean() > 0.75
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS.values(), {"transforms": (), "norm": "s_norm"}])
+def test_what_needs_training_is_refused_without(settings):
+    scorer = Scorer(Score(**settings))
+    if settings == SETTINGS["cosine"]:
+        assert not scorer.needs_training
+        assert scorer.state() == {}
+        return
+    assert scorer.needs_training
+    with pytest.raises(ValueError, match="expected a fitted estimator"):
+        scorer.score(TEST, ENROL_P, TEST_P)
+
+
+def test_length_norm_alone_needs_no_training():
+    assert not Scorer(Score(transforms=("length_norm",))).needs_training
+
+
+def test_cosine_of_centred_embeddings_by_hand():
+    centred = TEST - TRAIN.mean(axis=0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted(**SETTINGS["mean"]).score(TEST, ENROL_P, TEST_P), (unit @ unit.T).ravel())
+
+
+def unit_rows(x_ND: np.ndarray) -> np.ndarray:
+    return x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+
+
+def normalised(scores_NN: np.ndarray, cohort_NC: np.ndarray, top: int) -> np.ndarray:
+    """Adaptive s-norm written out, trial by trial."""
+    found = np.empty_like(scores_NN)
+    for i in range(len(scores_NN)):
+        for j in range(len(scores_NN)):
+            nearest = [np.sort(cohort_NC[side])[-top:] for side in (i, j)]
+            found[i, j] = 0.5 * sum((scores_NN[i, j] - each.mean()) / each.std() for each in nearest)
+    return found
+
+
+@pytest.mark.parametrize(("norm", "top"), [("as_norm", 7), ("s_norm", NUM_SPEAKERS)])
+def test_score_normalisation_of_cosines_by_hand(norm, top):
+    """The cohort: unit vectors averaged by speaker."""
+    mean = TRAIN.mean(axis=0)
+    test = unit_rows(TEST - mean)
+    cohort = unit_rows(np.stack([unit_rows(TRAIN - mean)[s == SPEAKERS].mean(axis=0) for s in np.unique(SPEAKERS)]))
+    expected = normalised(test @ test.T, test @ cohort.T, top)
+    scorer = fitted(transforms=("mean",), norm=norm, norm_top=7)
+    np.testing.assert_allclose(scorer.score(TEST, ENROL_P, TEST_P), expected.ravel())
+
+
+def test_score_normalisation_of_plda_compares_with_the_speakers_means_as_they_are():
+    """The space of embeddings has no unit of length: a cohort cut to length 1 lay in another place than the speakers."""
+    plda = PLDA(10, "none").fit(TRAIN - TRAIN.mean(axis=0), SPEAKERS)
+    test = TEST - TRAIN.mean(axis=0)
+    cohort = np.stack([(TRAIN - TRAIN.mean(axis=0))[s == SPEAKERS].mean(axis=0) for s in np.unique(SPEAKERS)])
+    expected = normalised(plda.score_matrix(test, test), plda.score_matrix(test, cohort), 7)
+    scorer = fitted(transforms=("mean",), backend="plda", plda_length_norm="none", norm="as_norm", norm_top=7)
+    np.testing.assert_allclose(scorer.score(TEST, ENROL_P, TEST_P), expected.ravel(), rtol=1e-8)
+
+
+def test_plda_by_its_parts():
+    plain = fitted(transforms=("mean",), backend="plda", plda_iterations=3, plda_length_norm="simple")
+    plda = PLDA(3, "simple").fit(TRAIN - TRAIN.mean(axis=0), SPEAKERS)
+    centred = TEST - TRAIN.mean(axis=0)
+    np.testing.assert_allclose(plain.score(TEST, ENROL_P, TEST_P), plda.score_matrix(centred, centred).ravel())
+
+
+def test_smoothing_reaches_the_plda():
+    smoothed = fitted(**SETTINGS["plda_smooth"])
+    plain = PLDA(10, "none").fit(TRAIN - TRAIN.mean(axis=0), SPEAKERS)
+    between, within = plain.covariances()
+    found_between, found_within = smoothed.plda.covariances()
+    np.testing.assert_allclose(found_within, within + 0.3 * between)
+    np.testing.assert_allclose(found_between, between)
+
+
+def test_a_cohort_that_is_too_small_is_refused_when_it_is_made():
+    with pytest.raises(ValueError, match="norm_top: expected at most 20, the number of training speakers, found 300"):
+        fitted(transforms=("mean",), norm="as_norm")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"transforms": ("mean", "lda"), "lda_dim": 20}, "dim: expected"),
+        ({"transforms": ("mean", "lda"), "lda_dim": DIM + 1}, "dim: expected"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(**settings)
+
+
+def test_fitting_leaves_the_embeddings_alone():
+    before = TRAIN.copy()
+    fitted(**SETTINGS["plda_as_norm"]).score(TEST, ENROL_P, TEST_P)
+    np.testing.assert_array_equal(TRAIN, before)
