@@ -99,9 +99,7 @@ class Settings:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if self.trials_per_utterance < 2 or self.trials_per_utterance % 2:
-            raise ValueError(
-                f"trials_per_utterance: expected an even number, as half are targets, found {self.trials_per_utterance}"
-            )
+            raise ValueError(f"trials_per_utterance: expected 2, 4, 6 ... (half are targets), found {self.trials_per_utterance}")
 
 
 def inventory(settings: Settings, site: Mapping[str, str]) -> str:

@@ -28,6 +28,8 @@ class XVector:
     pooling: str = "statistics"
     # dimensions of the embedding, the affine output of the first segment layer
     embedding_dim: int = 512
+    # whether BN without parameters follows the embedding's affine map: centred embeddings train in fewer epochs
+    embedding_norm: bool = False
     # 2: the classifier sits behind ReLU, BN and a second segment layer (softmax); 1: on the embedding (margin losses)
     segment_layers: int = 2
 

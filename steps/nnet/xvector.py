@@ -30,6 +30,7 @@ class XVectorNet(nn.Module):
         self.frame_layers = nn.Sequential(*map(TDNNLayer, inputs, settings.channels, settings.kernel_sizes, settings.dilations))
         self.pooling = POOLINGS[settings.pooling]()
         self.embedding = EmbeddingLayer(self.pooling.factor * settings.channels[-1], settings.embedding_dim)
+        self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
         self.segment = second_segment_layer(settings.embedding_dim) if settings.segment_layers == 2 else nn.Identity()
         # frames that the frame layers take off a clip
         self.context = sum(layer.context for layer in self.frame_layers)
@@ -49,7 +50,7 @@ class XVectorNet(nn.Module):
             check_frozen_statistics(self.frame_layers)
             mask_BT = frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
         x_BCT = self.frame_layers(feats_BTF.transpose(1, 2))
-        return self.embedding(self.pooling(x_BCT, mask_BT))
+        return self.center(self.embedding(self.pooling(x_BCT, mask_BT)))
 
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or the output of the second segment layer."""

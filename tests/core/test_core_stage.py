@@ -12,6 +12,7 @@ import pytest
 
 from steps.core.config import Layers, site_roots
 from steps.core.errors import RecipeError
+from steps.core.stamp import fingerprint
 
 UNITS = [f"u{number}" for number in range(6)]
 
@@ -109,6 +110,16 @@ def test_an_input_that_changes_during_the_work_is_noticed(bench):
     assert "an input was made anew" in said
     assert not (bench.folder / "out").exists()
     assert "input source: " in bench.fake(expect=2)
+
+
+def test_an_output_from_before_a_setting_existed_is_up_to_date_at_its_default(bench):
+    bench.fake()
+    stamp = json.loads((bench.folder / "out" / "stamp.json").read_text())
+    del stamp["plan"]["settings"]["embed"]["repeat"]
+    stamp["fingerprint"] = fingerprint(stamp["plan"])
+    (bench.folder / "out" / "stamp.json").write_text(json.dumps(stamp))
+    assert "up to date" in bench.fake()
+    assert "embed.repeat: (absent) -> 2" in bench.fake("--set", "embed.repeat=2", expect=2)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--source", "nothing"), ("--source", "source", "--jobs", "0")])

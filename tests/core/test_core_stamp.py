@@ -49,6 +49,15 @@ def test_differences_list_every_leaf_with_its_old_and_new_value():
     assert stamp.differences(PLAN, PLAN) == []
 
 
+def test_an_old_plan_is_completed_with_defaults_alone():
+    defaults = {"train": {"epochs": 9, "seed": 1, "decay": "cosine"}}
+    assert stamp.completed(PLAN, _with(seed=1), defaults) == _with(seed=1)
+    assert stamp.completed(PLAN, _with(seed=2), defaults) == PLAN, "not at its default: another thing was asked for"
+    assert stamp.completed(PLAN, _with(rate=0.1), defaults) == PLAN, "it has no default"
+    assert stamp.completed(PLAN, _with(epochs=9), defaults) == PLAN, "what was chosen stays"
+    assert stamp.completed(_with(seed=1), PLAN, defaults) == _with(seed=1), "what is gone is a difference"
+
+
 def test_a_stamp_says_what_was_made_of_what(tmp_path):
     outputs = {"b": "2" * 64, "a": "1" * 64}
     written = stamp.write_stamp(tmp_path, PLAN, outputs, 1.234)
