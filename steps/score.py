@@ -47,9 +47,7 @@ def work(job: Job, unit: str) -> None:
     test = _read(job, "test")
     lists = sorted((job.input("manifests") / "trials").glob("*.txt"))
     if not lists:
-        raise RecipeError(
-            f"{job.input('manifests') / 'trials'}: no trial list; see the settings of [prepare] that make some"
-        )
+        raise RecipeError(f"{job.input('manifests') / 'trials'}: no trial list; see the settings of [prepare] that make some")
     utt2spk = _speakers(job)
     figures = {}
     for path in lists:
@@ -87,7 +85,10 @@ def _scorer(job: Job) -> tuple["Scorer", Path | None]:
 
     scorer, elsewhere = Scorer(job.settings.score), job.inputs["backend"]
     if elsewhere is not None:
-        return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere
+        try:
+            return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere
+        except ValueError as error:
+            raise RecipeError(f"--backend {elsewhere}: {error}; use the [score] of its settings.toml") from None
     if scorer.needs_training:
         if not (job.input("embeddings") / "train").is_dir():
             raise RecipeError(
@@ -152,9 +153,7 @@ def _score_list(job: Job, scorer: "Scorer", embeddings: Embeddings, path: Path) 
         _refuse_missing(job, path, trials, embeddings, known)
         kept = np.flatnonzero(known)
         trials = Trials([trials.enrol_ids[i] for i in kept], [trials.test_ids[i] for i in kept], trials.is_target[kept])
-    enrol_P, test_P = (
-        np.array([embeddings.row[name] for name in side]) for side in (trials.enrol_ids, trials.test_ids)
-    )
+    enrol_P, test_P = (np.array([embeddings.row[name] for name in side]) for side in (trials.enrol_ids, trials.test_ids))
     try:
         scores = scorer.score(embeddings.matrix_ND, enrol_P, test_P)
     except ValueError as error:
@@ -195,9 +194,7 @@ STAGE = Stage(
     inputs=(
         Input(name="manifests", help="the output of stage 1"),
         Input(name="embeddings", help="the output of stage 5"),
-        Input(
-            name="backend", required=False, help="the output of this stage for the corpus that the model was trained on"
-        ),
+        Input(name="backend", required=False, help="the output of this stage for the corpus that the model was trained on"),
     ),
     outputs=("*.txt", "settings.toml", "result.json"),
     optional=("llr/*.txt", "calibration/*.txt", "backend.safetensors", "calibration.json"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from steps.core import stage
+from steps.core.errors import RecipeError
 from steps.data.trials import read_scores, read_trials
 from steps.score import STAGE
 
@@ -51,6 +52,23 @@ def test_the_figures_are_those_of_the_files(stages, scores):
     llrs = read_scores(scores / "llr" / "test.txt")[2]
     terms = [np.logaddexp(0, -llrs[trials.is_target]).mean(), np.logaddexp(0, llrs[~trials.is_target]).mean()]
     assert figures["cllr"] == pytest.approx(sum(terms) / 2 / np.log(2), abs=1e-12)
+
+
+def test_a_back_end_of_other_transforms_is_refused(stages, scores, tmp_path):
+    embeddings = scores.parent / "embeddings"
+    words = ["--set", "system.name=tiny", "--set", "score.transforms=[]", "--backend", str(scores), "--out", str(tmp_path / "x")]
+    with pytest.raises(RecipeError, match=r"--backend .*expected state for 0 steps.*settings\.toml"):
+        stage.run(
+            STAGE, [*words, "--manifests", str(stages.manifests), "--embeddings", str(embeddings)], logging.getLogger(stages.log)
+        )
+
+
+def test_a_back_end_from_elsewhere_gives_the_same_scores(stages, scores, tmp_path):
+    words = ["--set", "system.name=tiny", "--config", str(scores / "settings.toml"), "--backend", str(scores)]
+    folders = ["--manifests", str(stages.manifests), "--embeddings", str(scores.parent / "embeddings")]
+    assert stage.run(STAGE, [*words, *folders, "--out", str(tmp_path / "x")], logging.getLogger(stages.log)) == 0
+    for name in ("test.txt", "llr/test.txt"):
+        assert (tmp_path / "x" / name).read_bytes() == (scores / name).read_bytes()
 
 
 def test_lines_keep_nine_digits(scores):
