@@ -49,9 +49,7 @@ def work(job: Job, unit: str) -> None:
     fusion = LinearFusion(s.prior).fit(scores_NK, trials.is_target)
     weights = dict(zip(s.systems, map(float, fusion.weights_K_), strict=True))
     job.log.info("weights %s, offset %.3f", ", ".join(f"{k} {v:.3f}" for k, v in weights.items()), fusion.offset_)
-    files.write_json(
-        job.out / "fusion.json", {"weights": weights, "offset": float(fusion.offset_), "num_trials": len(trials)}
-    )
+    files.write_json(job.out / "fusion.json", {"weights": weights, "offset": float(fusion.offset_), "num_trials": len(trials)})
     utt2spk, figures = read_utt2spk(manifests / "utt2spk"), {}
     (job.out / "llr").mkdir()
     for path in sorted((manifests / "trials").glob("*.txt")):
@@ -81,9 +79,7 @@ def _stack(path: Path, folders: list[Path]):
     from steps.data.trials import Trials, read_scores, read_trials
 
     if not path.is_file():
-        raise RecipeError(
-            f"{path}: not found; a fusion is trained on trials of held-out speakers: set prepare.dev_speakers"
-        )
+        raise RecipeError(f"{path}: not found; a fusion is trained on trials of held-out speakers: set prepare.dev_speakers")
     tables = []
     for folder in folders:
         enrol, test, scores = read_scores(folder / path.name)

@@ -125,7 +125,10 @@ def publish(score_folders: Sequence[Path], recipe: str) -> None:
         raise RecipeError(f"{home}: no such recipe, so there is no place to publish to; correct report.recipe")
     (home / "results").mkdir(exist_ok=True)
     for system, folder in _folders_by_system(score_folders, recipe).items():
-        write_json(home / "results" / f"{system}.json", read_record(folder / "result.json"))
+        record = read_record(folder / "result.json")
+        # Of the machine its processor and Python, of the command what somebody else can repeat.
+        record |= {"command": repeat_command(record), "machine": record.get("machine", "").partition(", ")[2]}
+        write_json(home / "results" / f"{system}.json", record)
     rewrite(home)
 
 

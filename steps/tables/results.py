@@ -113,22 +113,26 @@ def runs_table(records: Sequence[Record]) -> Table:
 def repeat_command(record: Record) -> str:
     """Return the command that makes a record again: ./run.sh with the settings of the recorded command.
 
-    A fusion, of which run.sh knows the parts only, gives the recorded command itself. A model that run.sh was given is known by
-    its settings.toml among the recorded files; it takes the place of the system.
+    Where the corpus lay on one machine is nobody's business: `--data DIR`. A fusion needs all its systems. A model that run.sh
+    was given is known by its settings.toml among the recorded files; it takes the place of the system. A published record
+    holds the result of this function, which is given back as it is.
     """
     words = shlex.split(record["command"])
-    if "steps.score" not in words:
-        is_python = bool(words) and words[0].rpartition("/")[2].startswith("python")
-        return shlex.join(["python", *words[1:]] if is_python else words)
+    if words[:1] == ["./run.sh"]:
+        return record["command"]
     given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
     given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
     files = [after for word, after in zip(words, words[1:], strict=False) if word == "--config"]
     models = [file.removesuffix("/settings.toml") for file in files if re.search(r"(?<!/scores)/settings\.toml$", file)]
-    if models:
-        given = [assignment for assignment in given if assignment != "prepare.split=test"]  # which comes with --model
-    what = ("--model", models[0]) if models else ("--system", record["system"])
-    settings = [word for assignment in given for word in ("--set", assignment)]
-    return shlex.join(["./run.sh", "--recipe", record["recipe"], *what, *settings])
+    data = ["--data", "DIR"] if any(assignment.startswith("site.corpus=") for assignment in given) else []
+    unsaid = ("site.", "system.name=", "report.", *(("prepare.split=test",) if models else ()))  # run.sh adds them itself
+    settings = [word for assignment in given if not assignment.startswith(unsaid) for word in ("--set", assignment)]
+    what = (
+        ["--model", "MODEL" if models[0].startswith("/") else models[0]]
+        if models
+        else ["--system", "all" if "steps.fuse" in words else record["system"]]
+    )
+    return shlex.join(["./run.sh", "--recipe", record["recipe"], *what, *data, *settings])
 
 
 def per_cent(rate: float | None, *, sign: bool = False) -> str | None:

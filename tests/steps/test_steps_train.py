@@ -4,13 +4,18 @@ import json
 import logging
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from steps.core.errors import RecipeError
 from steps.core.files import read_json
+from steps.data.archive import Archive
+from steps.data.trials import read_trials
 from steps.nnet import checkpoint
+from steps.nnet.models import build_model
+from steps.nnet.settings import XVector
 from steps.nnet.training import Training
 
 FILES = ("model.safetensors", "head.safetensors", "speakers", "settings.toml")
@@ -131,7 +136,26 @@ def test_the_log_has_a_record_of_each_epoch(stages):
     assert [record["num_examples"] for record in history] == [16, 16, 16]
     assert [record["margin"] for record in history] == pytest.approx([0.2 * 3 / 8, 0.2 * 7 / 8, 0.2])
     assert history[-1]["learning_rate"] == pytest.approx(0.01)
-    assert all(0 <= record["dev_eer"] <= 0.5 for record in history)
+
+
+def test_the_dev_eer_is_that_of_centred_cosines_of_the_networks_embeddings(stages, tmp_path):
+    one_epoch = ("train.epochs=1", "train.average=1", "train.margin_end_epoch=0", "train.precision=float32")
+    folder = train(stages, tmp_path / "model", *stages.FBANK, *stages.NONE, *stages.TRAIN, *one_epoch)
+    model = build_model(XVector(channels=(8, 8, 8, 8, 16), embedding_dim=8), 12)
+    checkpoint.load_model(folder / "model.safetensors", model)
+    archive = Archive(stages.features / "dev")
+    with torch.inference_mode():
+        matrix_ND = np.concatenate([model.eval()(torch.from_numpy(archive[name])[None]).numpy() for name in archive.ids])
+    matrix_ND = matrix_ND.astype(np.float64) - matrix_ND.mean(axis=0, dtype=np.float64)
+    matrix_ND /= np.linalg.norm(matrix_ND, axis=1, keepdims=True)
+    place = {name: row for row, name in enumerate(archive.ids)}
+    trials = read_trials(stages.manifests / "calibration" / "dev.txt")
+    pairs = zip(trials.enrol_ids, trials.test_ids, strict=True)
+    scores = np.array([matrix_ND[place[enrol]] @ matrix_ND[place[test]] for enrol, test in pairs])
+    target, nontarget = scores[trials.is_target], scores[~trials.is_target]
+    rates = [((target < t).mean(), (nontarget >= t).mean()) for t in [*np.unique(scores), np.inf]]
+    miss, false_alarm = min(rates, key=lambda pair: abs(pair[0] - pair[1]))
+    assert records(folder)[0]["dev_eer"] == pytest.approx((miss + false_alarm) / 2, abs=1e-9)
 
 
 def test_voices_that_differ_are_learnt(stages, tmp_path):

@@ -127,9 +127,10 @@ def test_the_command_to_repeat_keeps_settings_and_drops_the_machine():
     assert repeat_command(one_word) == "./run.sh --recipe demo --system xvector --set train.seed=3"
     tried = "python -m steps.score --config recipes/demo/recipe.toml --config m/settings.toml --config m/../scores/settings.toml"
     tried = _record(command=f"{tried} --set site.corpus=/c --set prepare.split=test")
-    assert repeat_command(tried) == "./run.sh --recipe demo --model m --set site.corpus=/c"
+    assert repeat_command(tried) == "./run.sh --recipe demo --model m --data DIR"
     fusion = _record("all", command="/opt/bin/python3.11 -m steps.fuse --scores exp/a/scores --out exp/all/scores")
-    assert repeat_command(fusion) == "python -m steps.fuse --scores exp/a/scores --out exp/all/scores"
+    assert repeat_command(fusion) == "./run.sh --recipe demo --system all"
+    assert repeat_command(_record("all", command=repeat_command(fusion))) == repeat_command(fusion)
 
 
 def test_a_commit_with_changed_files_says_so():
