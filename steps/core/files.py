@@ -13,7 +13,7 @@ from typing import IO, Any
 from steps.core.errors import RecipeError
 
 # What differs between two runs with equal figures; see `content_hash`.
-RUN_KEYS = ("commit", "dirty", "command", "seconds", "train_seconds", "machine", "date", "packages")
+RUN_KEYS = ("fingerprint", "commit", "dirty", "command", "seconds", "train_seconds", "machine", "date", "packages")
 _BLOCK = 1 << 20
 
 
