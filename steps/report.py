@@ -127,8 +127,8 @@ def publish(score_folders: Sequence[Path], recipe: str) -> None:
     for system, folder in _folders_by_system(score_folders, recipe).items():
         record = read_record(folder / "result.json")
         # Of the machine its processor and Python, of the command what somebody else can repeat.
-        record |= {"command": repeat_command(record), "machine": record.get("machine", "").partition(", ")[2]}
-        write_json(home / "results" / f"{system}.json", record)
+        public = {"command": repeat_command(record), "machine": record.get("machine", "").partition(", ")[2]}
+        write_json(home / "results" / f"{system}.json", record | public)
     rewrite(home)
 
 
