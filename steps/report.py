@@ -1,10 +1,9 @@
 """Stage 8: results become documents.
 
-Reads result.json, score files and LLRs of any number of systems and fusions, the trial lists, the training logs where
-models are given, and of the recipe recipe.toml (its systems) and paper.toml (published figures).
-Writes RESULTS.md, report.html (one file that needs no network), table.txt, and figures/*.png and *.svg. At the end
-the table goes to stdout. With report.publish = true the records are also copied to recipes/<recipe>/results/, and
-recipes/<recipe>/RESULTS.md is made of all records that lie there.
+Reads result.json, score files and LLRs of any number of systems and fusions, the trial lists, the training logs where models
+are given, and of the recipe recipe.toml and paper.toml (published figures). Writes RESULTS.md, report.html (one file that needs
+no network), table.txt, and figures/*.png and *.svg; the table goes to stdout. With report.publish = true the records are copied
+to recipes/<recipe>/results/ and recipes/<recipe>/RESULTS.md is made of all that lie there.
 """
 
 import hashlib
@@ -60,8 +59,7 @@ _BAYES_PRIORS = (0.01, 0.05)  # the priors whose thresholds a histogram of LLRs 
 class ReportSettings:
     """Settings of stage 8."""
 
-    # name of the folder below recipes/
-    recipe: str
+    recipe: str  # name of the folder below recipes/
     # heading of the documents; empty: the one in recipe.toml, else one made of the recipe's name
     title: str = ""
     # whether to draw a score histogram for each system and pooled list
@@ -86,8 +84,8 @@ class RecipeFacts:
 
 def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:
     """Return the hashes of the recipe's two files: a changed one is another report."""
-    paths = [RECIPES / settings.report.recipe / name for name in ("recipe.toml", "paper.toml")]
-    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent" for path in paths}
+    paths = [path for name in ("recipe.toml", "paper.toml") if (path := RECIPES / settings.report.recipe / name).is_file()]
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def work(job: Job, unit: str) -> None:
@@ -126,8 +124,7 @@ def publish(score_folders: Sequence[Path], recipe: str) -> None:
     (home / "results").mkdir(exist_ok=True)
     for system, folder in _folders_by_system(score_folders, recipe).items():
         record = read_record(folder / "result.json")
-        # Of the machine its processor and Python, of the command what somebody else can repeat.
-        public = {"command": repeat_command(record), "machine": record.get("machine", "").partition(", ")[2]}
+        public = {"command": repeat_command(record), "machine": record.get("machine", "").partition(", ")[2]}  # no host
         write_json(home / "results" / f"{system}.json", record | public)
     rewrite(home)
 

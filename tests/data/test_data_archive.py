@@ -1,4 +1,4 @@
-"""Claims about steps.data.archive and estimators; kaldiio and lhotse are the outside readers."""
+"""Claims about steps.data.archive; kaldiio and lhotse are the outside readers."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -8,12 +8,10 @@ import kaldiio
 import numpy as np
 import pytest
 from lhotse import FeatureSet
-from sklearn.preprocessing import StandardScaler
 
 from steps.core.errors import RecipeError
 from steps.data import archive as archives
 from steps.data.archive import Archive
-from steps.data.estimators import load_estimators, save_estimators
 from steps.data.lhotse_reader import use_kaldiio_in_lhotse
 from steps.data.manifests import Utterance, write_set
 
@@ -202,35 +200,3 @@ def test_objects_are_not_saved_and_damaged_files_are_refused(tmp_path):
         archives.load_arrays(tmp_path / "x")
     with pytest.raises(RecipeError, match="not found"):
         archives.load_arrays(tmp_path / "none")
-
-
-class Chain:
-    """Estimators in a row, as a back end has them."""
-
-    def __init__(self, steps, weights=(0.5, 0.25), name="x"):
-        self.steps, self.weights, self.name = steps, weights, name
-
-    def fit(self, data):
-        for step in self.steps:
-            data = step.fit(data).transform(data)
-        self.threshold_ = float(data.max()) / 3
-        return self
-
-
-def test_estimators_come_back_with_settings_state_and_order(tmp_path):
-    data = RNG.normal(size=(30, 4))
-    fitted = {"z": Chain([StandardScaler(with_std=False), StandardScaler()]).fit(data), "a": StandardScaler().fit(data)}
-    save_estimators(tmp_path / "x", fitted)
-    save_estimators(tmp_path / "y", fitted)
-    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
-    found = load_estimators(tmp_path / "x", {"Chain": Chain, "StandardScaler": StandardScaler})
-    assert list(found) == ["z", "a"]
-    assert found["z"].threshold_ == fitted["z"].threshold_
-    assert found["z"].weights == (0.5, 0.25)
-    assert found["z"].steps[0].with_std is False
-    np.testing.assert_array_equal(found["a"].transform(data), fitted["a"].transform(data))
-    np.testing.assert_array_equal(found["z"].steps[1].mean_, fitted["z"].steps[1].mean_)
-    with pytest.raises(RecipeError, match="'Chain'"):
-        load_estimators(tmp_path / "x", {"StandardScaler": StandardScaler})
-    with pytest.raises(ValueError, match=r"a\.name: cannot save a set"):
-        save_estimators(tmp_path / "z", {"a": Chain([], name={1})})
