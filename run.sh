@@ -66,6 +66,8 @@ if [ -n "$model" ] && [ -n "$system" ]; then fail "--system and --model: expecte
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
+python -c 'import importlib.util as u; raise SystemExit(any(u.find_spec(n) is None for n in ("torch", "lhotse", "soundfile")))' ||
+  fail "$(command -v python || echo 'python (there is none)') lacks the packages of this repository: see README.md, install and run"
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
 check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
