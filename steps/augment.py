@@ -19,7 +19,7 @@ import numpy as np
 from steps.core import files
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.core.stage import ONE_UNIT, Input, Job, Stage, place
+from steps.core.stage import ONE_UNIT, Input, Job, Stage
 from steps.signal.settings import FEATURES, Augment
 
 if TYPE_CHECKING:
@@ -79,15 +79,12 @@ def work(job: Job, unit: str) -> None:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp per kind of sound, or one scp, utt2spk and table of the copies."""
-    from steps.data.archive import merge_scp
+    from steps.data.shards import merge_shards
 
     files.write_json(job.out / "mode.json", {"mode": job.settings.augment.mode})
-    for kind in dict.fromkeys(unit.rpartition(".")[0] for unit in units if unit != ONE_UNIT):
-        folders = [folder for unit, folder in units.items() if unit.rpartition(".")[0] == kind]
-        for folder in folders:
-            for ark in folder.glob("*.ark"):
-                place(ark, job.out / kind / ark.name)
-        merge_scp(folders, job.out / kind)
+    if job.settings.augment.mode == "none":
+        return
+    for kind, folders in merge_shards(units, job.out).items():
         for name in ("utt2spk", "augmentation.tsv"):
             lines = [line for folder in folders if (folder / name).is_file() for line in _lines(folder / name)]
             if lines:

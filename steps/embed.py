@@ -12,7 +12,7 @@ from pathlib import Path
 from steps.core import files
 from steps.core.config import field
 from steps.core.errors import RecipeError
-from steps.core.stage import Input, Job, Stage, place
+from steps.core.stage import Input, Job, Stage
 from steps.nnet.settings import MODEL_SETTINGS
 from steps.signal.settings import FEATURES
 
@@ -58,14 +58,15 @@ def work(job: Job, unit: str) -> None:
     from steps.nnet.checkpoint import load_model
     from steps.nnet.inference import embed, length_batches
     from steps.nnet.models import build_model
-    from steps.nnet.precision import autocast_for
+    from steps.nnet.precision import autocast_for, chosen_device
 
     s = job.settings.embed
     torch.set_num_threads(s.threads)
     set_name, _, group = unit.rpartition(".")
-    if s.device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("embed.device = 'cuda', but there is no GPU here that torch can use; set embed.device = cpu")
-    device = torch.device("cuda" if s.device != "cpu" and torch.cuda.is_available() else "cpu")
+    try:
+        device = chosen_device(s.device)
+    except ValueError as error:
+        raise RecipeError(f"embed.{error}; set embed.device = cpu") from None
     model = build_model(job.settings.model, job.settings.features.num_bins)
     try:
         load_model(job.input("model") / "model.safetensors", model)
@@ -116,14 +117,9 @@ def _batches(folder: Path) -> list[list[int]]:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp per set, and what is known of the network."""
-    from steps.data.archive import merge_scp
+    from steps.data.shards import merge_shards
 
-    for set_name in dict.fromkeys(unit.rpartition(".")[0] for unit in units):
-        folders = [folder for unit, folder in units.items() if unit.rpartition(".")[0] == set_name]
-        for folder in folders:
-            for ark in folder.glob("*.ark"):
-                place(ark, job.out / set_name / ark.name)
-        merge_scp(folders, job.out / set_name, name="embeddings.scp")
+    merge_shards(units, job.out, name="embeddings.scp")
     source = job.input("model") / "training.json"
     files.write_json(job.out / "model.json", files.read_json(source) if source.is_file() else {})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.core.stage import Input, Job, Stage, place
+from steps.core.stage import Input, Job, Stage
 from steps.signal.settings import FEATURES
 
 SPEECH_SETS = ("train", "dev", "test")
@@ -60,14 +60,10 @@ def work(job: Job, unit: str) -> None:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
-    from steps.data.archive import merge_scp, write_feature_manifest
+    from steps.data.archive import write_feature_manifest
+    from steps.data.shards import merge_shards
 
-    for set_name in dict.fromkeys(unit.rpartition(".")[0] for unit in units):
-        folders = [folder for unit, folder in units.items() if unit.rpartition(".")[0] == set_name]
-        for folder in folders:
-            for ark in folder.glob("*.ark"):
-                place(ark, job.out / set_name / ark.name)
-        merge_scp(folders, job.out / set_name)
+    for set_name in merge_shards(units, job.out):
         write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)
 
 

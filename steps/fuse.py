@@ -45,7 +45,7 @@ def work(job: Job, unit: str) -> None:
     if len(folders) != len(s.systems):
         raise RecipeError(f"--scores: expected one folder for each of {', '.join(s.systems)}, found {len(folders)}")
     manifests = job.input("manifests")
-    trials, scores_NK = _stack(manifests / "calibration" / "dev.txt", [folder / "calibration" for folder in folders])
+    trials, scores_NK, _ = _stack(manifests / "calibration" / "dev.txt", [folder / "calibration" for folder in folders])
     fusion = LinearFusion(s.prior).fit(scores_NK, trials.is_target)
     weights = dict(zip(s.systems, map(float, fusion.weights_K_), strict=True))
     job.log.info("weights %s, offset %.3f", ", ".join(f"{k} {v:.3f}" for k, v in weights.items()), fusion.offset_)
@@ -53,11 +53,10 @@ def work(job: Job, unit: str) -> None:
     utt2spk, figures = read_utt2spk(manifests / "utt2spk"), {}
     (job.out / "llr").mkdir()
     for path in sorted((manifests / "trials").glob("*.txt")):
-        trials, scores_NK = _stack(path, folders)
+        trials, scores_NK, num_missing = _stack(path, folders)
         for target in (job.out / path.name, job.out / "llr" / path.name):
             write_scores(target, trials.enrol_ids, trials.test_ids, fusion.transform(scores_NK))
         llrs = read_scores(job.out / path.name)[2]
-        num_missing = _num_lines(path) - len(trials)
         figures[path.stem] = list_figures(
             path.stem, trials, llrs, llrs, utt2spk, settings=job.settings.score, plots=job.out / "plots"
         ) | {"num_missing": num_missing}
@@ -68,14 +67,8 @@ def work(job: Job, unit: str) -> None:
     )  # fmt: skip
 
 
-def _num_lines(path: Path) -> int:
-    from steps.data.trials import read_trials
-
-    return len(read_trials(path))
-
-
 def _stack(path: Path, folders: list[Path]):
-    """The trials of a list that every system has scored, and their scores `[N, K]`."""
+    """The trials of a list that every system has scored, their scores `[N, K]`, and how many trials that leaves out."""
     from steps.data.trials import Trials, read_scores, read_trials
 
     if not path.is_file():
@@ -90,7 +83,8 @@ def _stack(path: Path, folders: list[Path]):
     if not kept:
         raise RecipeError(f"{path}: no trial has been scored by all systems; run stage 6 of each again")
     scores_NK = np.array([[table[pairs[i]] for table in tables] for i in kept])
-    return Trials([pairs[i][0] for i in kept], [pairs[i][1] for i in kept], trials.is_target[kept]), scores_NK
+    scored = Trials([pairs[i][0] for i in kept], [pairs[i][1] for i in kept], trials.is_target[kept])
+    return scored, scores_NK, len(pairs) - len(kept)
 
 
 STAGE = Stage(

@@ -36,6 +36,8 @@ def work(job: Job, unit: str) -> None:
     """Train from the last checkpoint, if there is one, to the end."""
     import torch
 
+    from steps.nnet.models import num_parameters
+
     settings: Train = job.settings.train
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -45,7 +47,7 @@ def work(job: Job, unit: str) -> None:
     training, batches_of = _start(job, data, device)
     job.log.info(
         "%d utterances of %d speakers, %d updates an epoch, %d parameters, %s",
-        len(data.utterances), len(data.speakers), training.steps_per_epoch, _count(training.model), _how(training),
+        len(data.utterances), len(data.speakers), training.steps_per_epoch, num_parameters(training.model), _how(training),
     )  # fmt: skip
     if (job.out / CHECKPOINT).is_file():
         from steps.nnet import checkpoint
@@ -94,11 +96,12 @@ def _dev_trials(job: Job) -> Path:
 
 
 def _device(name: str) -> "torch.device":
-    import torch
+    from steps.nnet.precision import chosen_device
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("train.device = 'cuda', but there is no GPU here that torch can use; set train.device = cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    try:
+        return chosen_device(name)
+    except ValueError as error:
+        raise RecipeError(f"train.{error}; set train.device = cpu") from None
 
 
 def _start(job: Job, data: Any, device: "torch.device"):
@@ -126,10 +129,6 @@ def _start(job: Job, data: Any, device: "torch.device"):
 
     training = Training(s, model, head, steps_per_epoch=len(batches_of(1)), device=device)
     return training, batches_of
-
-
-def _count(model: Any) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def _how(training: "Training") -> str:

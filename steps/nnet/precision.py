@@ -39,6 +39,17 @@ def chosen_precision(device: torch.device | str, precision: str) -> str:
     return precision
 
 
+def chosen_device(name: str) -> torch.device:
+    """Returns the device for "cpu", "cuda", or "auto": the first GPU if there is one.
+
+    Raises:
+        ValueError: "cuda" where torch finds no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device = 'cuda', but there is no GPU here that torch can use")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def autocast_for(device: torch.device | str, precision: str) -> AbstractContextManager:
     """Returns the context in which to run a network's forward pass at this precision ("auto", "float32", "bf16").
 
