@@ -109,7 +109,7 @@ def _start(job: Job, data: Any, device: "torch.device"):
     import torch
 
     from steps.data.sampling import epoch_batches
-    from steps.nnet.margin import build_head
+    from steps.nnet.models import build_head
     from steps.nnet.models import build_model
     from steps.nnet.training import Training
 

@@ -34,6 +34,7 @@ class Sums:
 
     loss: float = 0.0
     correct: int = 0
+    decisions: int = 0  # losses, one per utterance, pair or triplet
     examples: int = 0
 
 
@@ -110,7 +111,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             x_BD = self.network(feats_BTF)
-        loss, logits_BS = self.head(x_BD, labels_B)
+        losses_K, hits_K = self.head(x_BD, labels_B)
+        loss = losses_K.mean()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value} at update {self.update} (epoch {self.epoch})")
@@ -119,8 +121,10 @@ class Training:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.settings.max_gradient_norm)
         self.optimizer.step()
-        self.sums.loss += value * len(labels_B)
-        self.sums.correct += int((logits_BS.argmax(dim=1) == labels_B).sum())
+        self.model.after_update(self.update + 1)
+        self.sums.loss += value * len(losses_K)
+        self.sums.correct += int(hits_K.sum())
+        self.sums.decisions += len(losses_K)
         self.sums.examples += len(labels_B)
         self.step += 1
         self.seconds += time.monotonic() - began
@@ -129,8 +133,8 @@ class Training:
         """Closes the epoch under way and returns its record (a line of log.jsonl)."""
         record = {
             "epoch": self.epoch,
-            "loss": self.sums.loss / self.sums.examples,
-            "accuracy": self.sums.correct / self.sums.examples,
+            "loss": self.sums.loss / self.sums.decisions,
+            "accuracy": self.sums.correct / self.sums.decisions,
             "dev_eer": dev_eer,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "margin": float(self.margin_at(self.update - 1)),  # the head of a run resumed at this very place has none yet

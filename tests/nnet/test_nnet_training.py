@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from steps.nnet import checkpoint
-from steps.nnet.margin import build_head
+from steps.nnet.models import build_head
 from steps.nnet.models import build_model
 from steps.nnet.precision import supports_bf16
 from steps.nnet.settings import AAM, ResNet, Softmax, XVector

@@ -11,11 +11,12 @@ from steps.nnet.layers import (
     frame_mask,
     padded_lengths,
 )
+from steps.nnet.networks.base import EmbeddingNetwork
 from steps.nnet.pooling import POOLINGS
 from steps.nnet.settings import XVector
 
 
-class XVectorNet(nn.Module):
+class XVectorNet(EmbeddingNetwork):
     """TDNN layers without padding, pooling over time, one affine map to the embedding.
 
     ReLU, BN and the second segment layer stand in `classifier_input`: they serve training, the embedding is taken
@@ -55,6 +56,10 @@ class XVectorNet(nn.Module):
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or the output of the second segment layer."""
         return self.segment(embedding_BD)
+
+    def frame_part(self) -> list[nn.Module]:
+        """Returns the TDNN layers."""
+        return [self.frame_layers]
 
 
 def second_segment_layer(dim: int) -> nn.Sequential:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import tensor
 
-from steps.nnet.margin import HEADS, build_head
+from steps.nnet.models import HEADS, build_head
 from steps.nnet.settings import AAM, AM, HEAD_SETTINGS, Softmax
 
 DIM, SPEAKERS, BATCH = 5, 7, 12

@@ -12,6 +12,7 @@ from steps.nnet.layers import (
     padded_lengths,
     zero_padding,
 )
+from steps.nnet.networks.base import EmbeddingNetwork
 from steps.nnet.pooling import POOLINGS
 from steps.nnet.settings import ResNet
 
@@ -19,7 +20,7 @@ from steps.nnet.settings import ResNet
 STRIDES = (1, 2, 2, 2)
 
 
-class ResidualNet(nn.Module):
+class ResidualNet(EmbeddingNetwork):
     """A 3x3 convolution, four groups of basic blocks, pooling over time per channel and bin, one affine map.
 
     80 bins x 200 frames become 10 x 25 positions of 8 * channels. There is no max-pooling. Initial weights are torch's.
@@ -75,6 +76,10 @@ class ResidualNet(nn.Module):
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or BN and ReLU of it."""
         return self.segment(embedding_BD)
+
+    def frame_part(self) -> list[nn.Module]:
+        """Returns all convolutions."""
+        return [self.conv, self.norm, self.groups]
 
 
 def halved(size, stride: int):

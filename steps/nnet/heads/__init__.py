@@ -1,0 +1,1 @@
+"""Training heads: from embeddings and speakers to losses."""

@@ -1,0 +1,1 @@
+"""Embedding networks, one family a module."""
