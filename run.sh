@@ -93,10 +93,12 @@ run() {
   python -m "$@" "${common[@]}"
 }
 
-while IFS=$'\t' read -r name features augmented network fused; do
+while IFS=$'\t' read -r name features augmented network begins last fused; do
   if [ -n "$fused" ]; then continue; fi  # the line about the fusion, see stage 7
   config=(--config "recipes/$recipe/$name.toml" --set "system.name=$name")
   trained=$top/$network/model
+  init=()
+  if [ "$begins" != - ]; then init=(--init "$top/$begins/model"); fi
   backend=()
   train=run
   if [ -n "$model" ]; then
@@ -122,7 +124,8 @@ while IFS=$'\t' read -r name features augmented network fused; do
 
   # 4. The network. Goes on from its last checkpoint if it was interrupted.
   $train 4 "train $network" steps.train "${config[@]}" --manifests "$top/manifests" \
-    --features "$top/features/$features" --augmented "$top/augmented/$augmented" --out "$top/$network/model"
+    --features "$top/features/$features" --augmented "$top/augmented/$augmented" "${init[@]}" --out "$top/$network/model"
+  if [ "$last" = 4 ]; then continue; fi  # only trained, for another system to begin with
 
   # 5. One vector per utterance, or one per window.
   run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" \
@@ -137,7 +140,7 @@ done <<<"$plan"
 scores=()
 missing=()
 fusion=
-while IFS=$'\t' read -r name _ _ _ fused; do
+while IFS=$'\t' read -r name _ _ _ _ _ fused; do
   for each in $fused; do
     fusion=$name
     scores+=(--scores "$top/$each/scores")

@@ -194,10 +194,19 @@ def _write_copies(job: Job, shard: int) -> None:
             file.writelines(lines)
 
 
+def what_decides(tables: dict[str, dict]) -> dict[str, dict]:
+    """Of the settings of a bank only those that its sounds are read with: the others decide in training."""
+    if tables["augment"]["mode"] == "copies":
+        return tables
+    kept = {"augment": ("mode", "sampling_rate"), "features": ("resample",)}
+    return {section: {key: table[key] for key in kept[section] if key in table} for section, table in tables.items()}
+
+
 STAGE = Stage(
     name="augment",
     version=1,
     sections={"augment": Augment, "features": FEATURES},
+    narrow=what_decides,
     inputs=(Input(name="manifests", help="the output of stage 1"),),
     outputs=("mode.json",),
     optional=("*/*.ark", "*/*.scp", "*/utt2spk", "*/augmentation.tsv"),

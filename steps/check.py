@@ -1,8 +1,9 @@
 """Check a recipe's systems against every stage before the first one starts; no stage itself.
 
 `python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system,
-`<system> <features> <augmented> <system whose network it uses>` (names of folders, tabs between them), for run.sh to loop over,
-and one about the fusion, if the recipe has one.
+`<system> <features> <augmented> <system whose network it uses> <system whose network it begins with> <last stage>` (names of
+folders, tabs between them), for run.sh to loop over, and one about the fusion, if the recipe has one. A system that another one
+begins with comes before it; if it was not asked for, its last stage is 4.
 A typing error in the settings of stage 6 is thus found before stage 4 has trained for a day.
 """
 
@@ -40,11 +41,33 @@ def systems_of(recipe: Path, wanted: str) -> list[str]:
     return names
 
 
-def check_system(recipe: Path, system: str, assignments: list[str]) -> str:
-    """The line that run.sh needs for one system. Raises RecipeError for any wrong setting of any stage."""
-    built = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *assignments])
-    augmented = f"{built['augment'].name}-{built['features'].name}"
-    return "\t".join((system, built["features"].name, augmented, built["system"].model or system, ""))
+def check_systems(recipe: Path, systems: list[str], assignments: list[str]) -> list[str]:
+    """The lines that run.sh needs for these systems and those they begin with.
+
+    Raises RecipeError for any wrong setting of any stage, and for systems that begin with each other.
+    """
+    built, order = {}, []
+
+    def visit(system: str, chain: tuple[str, ...]) -> None:
+        if system in chain:
+            raise RecipeError(f"{recipe / system}.toml: train.init goes in a circle: {' -> '.join((*chain, system))}")
+        if system in order:
+            return
+        built[system] = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *assignments])
+        if built[system]["train"].init:
+            visit(built[system]["train"].init, (*chain, system))
+        order.append(system)
+
+    for system in systems:
+        visit(system, ())
+    return [_line(system, built[system], "8" if system in systems else "4") for system in order]
+
+
+def _line(system: str, built: dict[str, Any], last_stage: str) -> str:
+    augmented, features = built["augment"].name, built["features"].name
+    if built["augment"].mode != "online":  # a bank of sounds serves any features
+        augmented += f"-{features}"
+    return "\t".join((system, features, augmented, built["system"].model or system, built["train"].init or "-", last_stage, ""))
 
 
 def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
@@ -59,13 +82,13 @@ def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
     files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else PLAIN_SCORING]
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = _build(files, stages, [f"system.name={name}", *assignments])
-    return "\t".join((name, built["features"].name, "-", name, ""))
+    return "\t".join((name, built["features"].name, "-", name, "-", "8", ""))
 
 
 def check_fusion(recipe: Path, assignments: list[str]) -> str:
     """The line about the recipe's fusion: its name, and the systems that it needs."""
     built = _build([recipe / "fusion.toml"], [fuse.STAGE], assignments)["fuse"]
-    return "\t".join((built.name, "-", "-", "-", " ".join(built.systems)))
+    return "\t".join((built.name, "-", "-", "-", "-", "-", " ".join(built.systems)))
 
 
 def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> dict[str, Any]:
@@ -92,7 +115,7 @@ def main() -> None:
             systems_of(recipe, "")
             lines = [check_model(recipe, options.model, options.assignments)]
         else:
-            lines = [check_system(recipe, system, options.assignments) for system in systems_of(recipe, options.system)]
+            lines = check_systems(recipe, systems_of(recipe, options.system), options.assignments)
             _build([recipe / "recipe.toml"], [report.STAGE], [f"report.recipe={recipe.name}", *options.assignments])
             if (recipe / "fusion.toml").is_file():
                 lines.append(check_fusion(recipe, options.assignments))

@@ -2,7 +2,7 @@
 
 Reads features (all sets) and a model.
 Writes <set>/embeddings.<batch group>.ark (Kaldi) and embeddings.scp: a vector per utterance, or with `embed.window` a
-matrix with one row per window; and model.json, what is known of the network.
+matrix with one row per window; model.json, what is known of the network; and pair_head.json of a siamese one.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ class Embed:
 
     window: float = 0.0  # s, length of a window; 0: the whole utterance at once
     hop: float = 0.0  # s, from one window to the next; 0: half a window
+    append_reversed: bool = False  # the features, then the same backwards in time, as one recording (Xie et al. 2019)
     precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it)
     device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
     threads: int = field(1, decides=True)  # of each process
@@ -42,7 +43,7 @@ def units(job: Job) -> list[str]:
     """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
     names = []
     for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
-        num_units = -(-len(_batches(folder)) // BATCHES_PER_UNIT)
+        num_units = -(-len(_batches(folder, job.settings.embed)) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
     if not names:
         raise RecipeError(f"{job.input('features')}: holds no features (*/feats.scp); give the output of stage 2 (extract)")
@@ -67,28 +68,32 @@ def work(job: Job, unit: str) -> None:
         device = chosen_device(s.device)
     except ValueError as error:
         raise RecipeError(f"embed.{error}; set embed.device = cpu") from None
-    model = build_model(job.settings.model, job.settings.features.num_bins)
     try:
+        model = build_model(job.settings.model, job.settings.features.num_bins)
         load_model(job.input("model") / "model.safetensors", model)
     except ValueError as error:
         raise RecipeError(f"{error}; use the settings.toml beside the model") from None
     model.to(device)
     archive = Archive(job.input("features") / set_name)
     ids, first = archive.ids, int(group) * BATCHES_PER_UNIT
-    batches = _batches(job.input("features") / set_name)[first : first + BATCHES_PER_UNIT]
+    batches = _batches(job.input("features") / set_name, s)[first : first + BATCHES_PER_UNIT]
 
     def autocast():
         return autocast_for(device, s.precision)
 
+    def load(index: int) -> np.ndarray:
+        feats_TF = archive.load(ids[index])
+        return np.concatenate([feats_TF, feats_TF[::-1]]) if s.append_reversed else feats_TF
+
     if s.window:
         found = {}
         for index in (index for batch in batches for index in batch):
-            windows = cut(archive.load(ids[index]), *_window_frames(job))
+            windows = cut(load(index), *_window_frames(job))
             parts = length_batches([len(each) for each in windows])
             made = dict(embed(model, parts, windows.__getitem__, device=device, autocast=autocast))
             found[ids[index]] = np.stack([made[number] for number in range(len(windows))])
     else:
-        made = embed(model, batches, lambda index: archive.load(ids[index]), device=device, autocast=autocast)
+        made = embed(model, batches, load, device=device, autocast=autocast)
         found = {ids[index]: row for index, row in made}
     write_scp(job.out, write_ark(job.out / f"embeddings.{group}.ark", sorted(found.items())), name="embeddings.scp")
 
@@ -107,12 +112,12 @@ def _window_frames(job: Job) -> tuple[int, int]:
     return round(s.window / shift), max(1, round((s.hop or s.window / 2) / shift))
 
 
-def _batches(folder: Path) -> list[list[int]]:
+def _batches(folder: Path, settings: Embed) -> list[list[int]]:
     from steps.data.archive import Archive
     from steps.nnet.inference import length_batches
 
     archive = Archive(folder)
-    return length_batches([archive.num_rows(name) for name in archive.ids])
+    return length_batches([archive.num_rows(name) * (1 + settings.append_reversed) for name in archive.ids])
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
@@ -120,6 +125,8 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     from steps.data.shards import merge_shards
 
     merge_shards(units, job.out, name="embeddings.scp")
+    if (job.input("model") / "pair_head.json").is_file():
+        files.write_json(job.out / "pair_head.json", files.read_json(job.input("model") / "pair_head.json"))
     source = job.input("model") / "training.json"
     files.write_json(job.out / "model.json", files.read_json(source) if source.is_file() else {})
 
@@ -133,6 +140,7 @@ STAGE = Stage(
         Input(name="model", help="the output of stage 4, or a model from elsewhere"),
     ),
     outputs=("*/*.ark", "*/*.scp"),
+    optional=("pair_head.json",),
     work=work,
     units=units,
     merge=merge,

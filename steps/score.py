@@ -83,7 +83,12 @@ def _scorer(job: Job) -> tuple["Scorer", Path | None]:
     from steps.backend.scorer import Scorer
     from steps.data.archive import load_arrays
 
-    scorer, elsewhere = Scorer(job.settings.score), job.inputs["backend"]
+    head = job.input("embeddings") / "pair_head.json"
+    try:
+        scorer = Scorer(job.settings.score, files.read_json(head) if head.is_file() else None)
+    except ValueError as error:
+        raise RecipeError(f"[score]: {error}") from None
+    elsewhere = job.inputs["backend"]
     if elsewhere is not None:
         try:
             return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere

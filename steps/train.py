@@ -1,22 +1,27 @@
 """Stage 4: train a network.
 
-Reads manifests (labels, dev trials), features, and the copies or the bank of stage 3.
+Reads manifests (labels, dev trials), features, the copies or the bank of stage 3, and with train.init the trained network
+to begin with.
 Writes model.safetensors (network), head.safetensors, speakers (class index -> speaker id), settings.toml (all that
-stages 2 and 5 need to use the network elsewhere), log.jsonl (one record per epoch), training.json, tensorboard/.
+stages 2 and 5 need to use the network elsewhere), pair_head.json (of a siamese network), log.jsonl (one record per
+epoch), training.json, tensorboard/.
 
 On the way it keeps in its work folder: checkpoint.pt (everything, so that a killed run goes on to the same bytes) and
 epochs/ (the weights of each finished epoch, for averaging).
 """
 
+import argparse
 import json
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from steps.core import config, files
-from steps.core.errors import RecipeError
-from steps.core.log import progress
+from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.log import configure, progress
 from steps.core.rng import seed_of
 from steps.core.stage import Input, Job, Stage
 from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from steps.nnet.training import Training
 
 CHECKPOINT = "checkpoint.pt"
+PAIR_HEAD = "pair_head.json"  # of a siamese network: how two embeddings become a score
 USED_ELSEWHERE = ("features", "model")  # the sections that another corpus needs to be run through the network
 
 
@@ -41,10 +47,9 @@ def work(job: Job, unit: str) -> None:
     settings: Train = job.settings.train
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    _check_dev(job)
+    _check(job)
     data = _training_set(job)
-    device = _device(settings.device)
-    training, batches_of = _start(job, data, device)
+    training, batches_of = _start(job, data)
     job.log.info(
         "%d utterances of %d speakers, %d updates an epoch, %d parameters, %s",
         len(data.utterances), len(data.speakers), training.steps_per_epoch, num_parameters(training.model), _how(training),
@@ -58,7 +63,7 @@ def work(job: Job, unit: str) -> None:
             raise RecipeError(f"{job.out / CHECKPOINT}: {error}; go on on the machine where it was begun, or delete it") from None
         job.log.info("resuming at epoch %d, update %d of it", training.epoch, training.step)
     while not training.should_stop():
-        _train_epoch(job, training, data, batches_of(training.epoch))
+        _train_epoch(job, training, data, batches_of(training))
     _finish(job, training, data.speakers)
 
 
@@ -82,17 +87,24 @@ def _training_set(job: Job):
     return data
 
 
-def _check_dev(job: Job) -> None:
+def _check(job: Job) -> None:
+    """Raises RecipeError for settings that do not go together."""
     s: Train = job.settings.train
-    if (s.patience or s.average_of == "best") and not _dev_trials(job).is_file():
+    path = job.input("manifests") / "calibration" / "dev.txt"
+    if (s.patience or s.average_of == "best" or s.decay == "plateau") and not path.is_file():
         raise RecipeError(
-            f"{_dev_trials(job)}: there are no trials of held-out training speakers, which train.patience and "
-            "train.average_of = 'best' look at; set prepare.dev_speakers, or patience = 0 and average_of = 'last'"
+            f"{path}: there are no trials of held-out training speakers, which train.patience, train.average_of = 'best' and "
+            "train.decay = 'plateau' look at; set prepare.dev_speakers, or patience = 0, average_of = 'last' and another decay"
         )
-
-
-def _dev_trials(job: Job) -> Path:
-    return job.input("manifests") / "calibration" / "dev.txt"
+    needed = getattr(job.settings.head, "batches", ())
+    if needed and s.sampling not in needed:
+        raise RecipeError(
+            f"train.sampling = {s.sampling!r}: expected {' or '.join(needed)}, as head.type = {job.settings.head.type!r} needs"
+        )
+    if bool(s.init) != (job.inputs["init"] is not None):
+        raise RecipeError(
+            f"train.init = {s.init!r}: expected --init DIR (the model folder of that system) exactly if a system is named"
+        )
 
 
 def _device(name: str) -> "torch.device":
@@ -104,31 +116,53 @@ def _device(name: str) -> "torch.device":
         raise RecipeError(f"train.{error}; set train.device = cpu") from None
 
 
-def _start(job: Job, data: Any, device: "torch.device"):
-    """A run at its first update, and the function epoch -> its batches."""
+def _start(job: Job, data: Any) -> tuple["Training", Callable[["Training"], list]]:
+    """A run at its first update, and the function that gives the batches of the epoch under way."""
     import torch
 
-    from steps.data.sampling import epoch_batches
-    from steps.nnet.models import build_head
-    from steps.nnet.models import build_model
+    from steps.monitor.batches import EpochBatches
+    from steps.nnet.models import build_head, build_model
     from steps.nnet.training import Training
 
     s: Train = job.settings.train
     min_frames, max_frames = (data.frames_of(seconds) for seconds in (s.min_crop, s.max_crop))
     torch.manual_seed(seed_of(s.seed, "weights") % 2**63)
-    model = build_model(job.settings.model, job.settings.features.num_bins)
+    try:
+        model = build_model(job.settings.model, job.settings.features.num_bins)
+        head = build_head(job.settings.head, model.classifier_dim, len(data.speakers))
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
     if min_frames < model.min_frames:
         raise RecipeError(f"train.min_crop = {s.min_crop} s: {min_frames} frames; the network needs at least {model.min_frames}")
-    head = build_head(job.settings.head, model.classifier_dim, len(data.speakers))
+    if s.init:
+        _begin_with(job, model, head)
+    try:
+        batches_of = EpochBatches(s, data, min_frames=min_frames, max_frames=max_frames, folder=job.out)
+    except ValueError as error:
+        raise RecipeError(f"[train]: {error}") from None
+    return Training(s, model, head, steps_per_epoch=batches_of.steps_per_epoch, device=_device(s.device)), batches_of
 
-    def batches_of(epoch: int) -> list:
-        return epoch_batches(
-            seed=s.seed, epoch=epoch, labels=data.labels, sampling=s.sampling, examples_per_epoch=s.examples_per_epoch,
-            batch_size=s.batch_size, min_frames=min_frames, max_frames=max_frames,
-        )  # fmt: skip
 
-    training = Training(s, model, head, steps_per_epoch=len(batches_of(1)), device=device)
-    return training, batches_of
+def _begin_with(job: Job, model: Any, head: Any) -> None:
+    """Fill the network, and with train.init_head the head, from the trained system that train.init names."""
+    from steps.nnet import checkpoint
+    from steps.nnet.transfer import freeze, transfer
+
+    s: Train = job.settings.train
+    folder = job.input("init")
+    try:
+        done = transfer(model, checkpoint.load_tensors(folder / "model.safetensors"))
+        if s.init_head:
+            checkpoint.load_model(folder / "head.safetensors", head)
+    except ValueError as error:
+        raise RecipeError(f"train.init = {s.init!r}: {error}; begin with a system of the same network and head") from None
+    if s.freeze == "frames":
+        freeze(model.frame_part())
+    fresh = ", ".join(done.fresh[:6]) + (", ..." if len(done.fresh) > 6 else "")
+    job.log.info(
+        "begins with %s: %d tensors taken over, fresh: %s%s",
+        s.init, len(done.taken), fresh or "none", "" if s.init_head else " and the head",
+    )  # fmt: skip
 
 
 def _how(training: "Training") -> str:
@@ -140,19 +174,26 @@ def _how(training: "Training") -> str:
 
 def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> None:
     """The rest of one epoch, its dev EER, its record and its weights."""
+    from steps.monitor.dev import dev_figures
     from steps.nnet import checkpoint
 
     saved, rest = time.monotonic(), batches[training.step :]
     loader = data.loader(rest, job.settings.train.workers)
-    for feats_BTF, labels_B in progress(loader, title=f"epoch {training.epoch}", total=len(rest), logger=job.log):
+    shown = progress(loader, title=f"epoch {training.epoch}", total=len(rest), logger=job.log)
+    for batch, (feats_BTF, labels_B) in zip(rest, shown, strict=True):
         try:
             training.train_batch(feats_BTF, labels_B)
         except FloatingPointError as error:
-            raise RecipeError(f"{error}; lower train.learning_rate, or set train.max_gradient_norm") from None
+            raise RecipeError(
+                f"{error}, which learnt from {_names(data, batch)}; the last good state is kept in {job.out / CHECKPOINT} and "
+                "epochs/: lower train.learning_rate, or set train.max_gradient_norm"
+            ) from None
+        except ValueError as error:
+            raise RecipeError(f"update {training.update} of epoch {training.epoch}: {error}") from None
         if time.monotonic() - saved > job.settings.train.checkpoint_seconds:
             checkpoint.save(job.out / CHECKPOINT, training.state_dict())
             saved = time.monotonic()
-    record = training.end_epoch(_dev_eer(job, training))
+    record = training.end_epoch(**{"dev_eer": None} | dev_figures(training, job.input("manifests"), job.input("features")))
     (job.out / "epochs").mkdir(exist_ok=True)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.safetensors", training.model)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.head.safetensors", training.head)
@@ -167,30 +208,9 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
     )  # fmt: skip
 
 
-def _dev_eer(job: Job, training: "Training") -> float | None:
-    """EER of mean-subtracted cosine scores on trials of held-out training speakers; None if the corpus has none."""
-    import numpy as np
-
-    from steps.backend.cosine import cosine_pairs
-    from steps.data.archive import Archive
-    from steps.data.trials import read_trials
-    from steps.metrics.error_rates import eer
-    from steps.nnet.inference import embed, length_batches
-
-    if not _dev_trials(job).is_file():
-        return None
-    trials = read_trials(_dev_trials(job))
-    archive = Archive(job.input("features") / "dev")
-    ids = archive.ids
-    embeddings_ND = np.zeros((len(ids), training.model.embedding_dim))
-    batches = length_batches([archive.num_rows(name) for name in ids])
-    load = lambda index: archive.load(ids[index])  # noqa: E731
-    for row, embedding_D in embed(training.model, batches, load, device=training.device, autocast=training.autocast):
-        embeddings_ND[row] = embedding_D
-    place = {name: row for row, name in enumerate(ids)}
-    enrol, test = ([place[name] for name in names] for names in (trials.enrol_ids, trials.test_ids))
-    scores = cosine_pairs(embeddings_ND - embeddings_ND.mean(axis=0), enrol, test)
-    return float(eer(scores[trials.is_target], scores[~trials.is_target]))
+def _names(data: Any, batch: Any) -> str:
+    names = [data.utterances[example.utterance] for example in batch.examples]
+    return f"{len(names)} utterances: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
 
 
 def _write_log(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -208,6 +228,8 @@ def _finish(job: Job, training: "Training", speakers: list[str]) -> None:
         states = [_weights(job.out / "epochs" / f"{epoch:04d}{suffix}.safetensors") for epoch in chosen]
         module.load_state_dict(checkpoint.average(states))
         checkpoint.save_model(job.out / f"{name}.safetensors", module)
+    if hasattr(training.head, "pair_head"):
+        files.write_json(job.out / PAIR_HEAD, training.head.pair_head())
     _write_log(job.out, training.history)
     with files.atomic_write(job.out / "speakers") as file:
         file.writelines(f"{speaker}\n" for speaker in speakers)
@@ -243,15 +265,9 @@ def merge(job: Job, units: dict[str, Path]) -> None:
     """The finished files; checkpoints stay behind."""
     from steps.core.stage import place, place_tree
 
+    names = ("model.safetensors", "head.safetensors", "speakers", "settings.toml", "log.jsonl", "training.json")
     for folder in units.values():
-        for name in (
-            "model.safetensors",
-            "head.safetensors",
-            "speakers",
-            "settings.toml",
-            "log.jsonl",
-            "training.json",
-        ):
+        for name in (*names, *([PAIR_HEAD] if (folder / PAIR_HEAD).is_file() else [])):
             place(folder / name, job.out / name)
         place_tree(folder / "tensorboard", job.out / "tensorboard")
 
@@ -271,13 +287,65 @@ STAGE = Stage(
         Input(name="manifests", help="the output of stage 1"),
         Input(name="features", help="the output of stage 2"),
         Input(name="augmented", help="the output of stage 3"),
+        Input(name="init", required=False, help="the output of this stage for the system that train.init names"),
     ),
     outputs=("model.safetensors", "head.safetensors", "speakers", "settings.toml"),
+    optional=(PAIR_HEAD,),
     work=work,
     merge=merge,
     resumes=True,
     threads=_threads,
 )  # fmt: skip
 
+
+def describe(arguments: list[str]) -> str:
+    """The layer table of a system's network, or with --json its sizes; no data is touched.
+
+    Raises:
+        RecipeError: settings that are wrong, or a training crop that is too short for the network.
+    """
+    parser = argparse.ArgumentParser(prog="python -m steps.train", allow_abbrev=False)
+    parser.add_argument("--describe", action="store_true", required=True)
+    parser.add_argument("--config", action="append", default=[], type=Path, metavar="FILE")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="assignments")
+    parser.add_argument("--json", action="store_true", help="parameters, trainable_without_head, embedding_dim, input")
+    parser.add_argument(
+        "--speakers", type=int, default=None, metavar="N", help="training speakers (default: recipe.num_speakers)"
+    )
+    options = parser.parse_args(arguments)
+    settings, _ = config.load_settings(STAGE.sections, options.config, options.assignments)
+    known = config.load_layers(config.with_site(options.config)).tables.get("recipe", {}).get("num_speakers")
+    speakers = options.speakers or known
+    from steps.examples.training_set import frames_of
+    from steps.nnet.describe import layers_of, table
+    from steps.nnet.models import build_head, build_model, num_parameters
+
+    shape = (frames_of(settings.features, settings.train.max_crop), settings.features.num_bins)
+    try:
+        model = build_model(settings.model, shape[1])
+        head = num_parameters(build_head(settings.head, model.classifier_dim, speakers)) if speakers else 0
+        layers = layers_of(model, *shape)
+    except ValueError as error:
+        raise RecipeError(f"{', '.join(map(str, options.config))}: {error}") from None
+    own = num_parameters(model)
+    if options.json:
+        sizes = {"parameters": own + head, "trainable_without_head": own, "embedding_dim": model.embedding_dim}
+        return json.dumps({**sizes, "input": list(shape), "num_speakers": speakers})
+    text = table(layers, num_frames=shape[0], num_bins=shape[1], embedding_dim=model.embedding_dim, total=own)
+    counted = f"{head:,} for {speakers:,} speakers" if speakers else "its size depends on the speakers: --speakers N"
+    return f"{text}\nhead: {settings.head.type}, {counted}"
+
+
+def main() -> None:
+    """Run the stage, or print what its network is made of."""
+    if "--describe" not in sys.argv:
+        STAGE.main()
+    try:
+        print(describe(sys.argv[1:]))
+    except RecipeError as error:
+        configure("train").error("error: %s", error)
+        sys.exit(EXIT_USER)
+
+
 if __name__ == "__main__":
-    STAGE.main()
+    main()

@@ -1,1 +1,1 @@
-"""What a corpus of audio files consists of: its files, its splits and its trial lists (for local/folder.py)."""
+"""What a corpus of audio files consists of: its files, its splits and its trial lists, whatever its layout."""

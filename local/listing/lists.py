@@ -15,19 +15,21 @@ MADE = ("balanced", "all_pairs", "same_gender")
 _NUM_SHOWN = 5
 
 
-def find_lists(names: str, root: Path) -> dict[str, Path]:
-    """Return list name -> file for a text of file names between ';'; each is absolute, or lies in `root` or here.
+def find_lists(names: str, roots: Iterable[Path]) -> dict[str, Path]:
+    """Return list name -> file for a text of file names between ';'; each is absolute, or lies in one of `roots` or here.
 
     Raises:
         RecipeError: a missing file, or two of the same name.
     """
     found: dict[str, Path] = {}
+    roots = list(roots)
     for name in filter(None, (part.strip() for part in names.split(";"))):
-        places = [root / name, Path(name)]
+        places = [*(root / name for root in roots), Path(name)]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise RecipeError(
-                f"prepare.trials: no file '{name}'; looked for {places[0]} and {places[1].absolute()}; correct the name"
+                f"prepare.trials: no file '{name}'; looked for {', '.join(str(place) for place in places[:-1])} and "
+                f"{places[-1].absolute()}; correct the name"
             )
         if path.stem in found:
             raise RecipeError(

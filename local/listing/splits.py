@@ -51,6 +51,19 @@ def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utteranc
     return chosen
 
 
+def hold_out_dev(
+    train: list[Utterance], share: float, *, min_utterances: int, seed: int
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Return (utterances that stay in training, those of the speakers drawn for dev); see `draw_speakers`."""
+    if not share:
+        return train, []
+    chosen = draw_speakers(train, share, min_utterances=min_utterances, seed=seed, purpose="dev")
+    kept, held_out = [], []
+    for utterance in train:
+        (held_out if utterance.speaker in chosen else kept).append(utterance)
+    return kept, held_out
+
+
 def check_disjoint(sets: Mapping[str, Iterable[Utterance]]) -> None:
     """Raise a RecipeError if a speaker is in two sets."""
     seen: dict[str, tuple[str, str]] = {}

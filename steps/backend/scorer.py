@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from steps.backend.cosine import cosine_matrix, cosine_pairs
 from steps.backend.estimator import class_means, get_state, require_fitted, set_state, speaker_codes
+from steps.backend.pairs import dot, negative_euclidean, score_matrix, score_trials, siamese
 from steps.backend.plda import PLDA
 from steps.backend.score_norm import cohort_statistics_in_batches, s_norm, speaker_means
 from steps.backend.settings import Score
@@ -17,10 +19,17 @@ from steps.backend.transforms import LDA, Chain, LengthNorm, MeanSubtraction, Sp
 
 
 class Scorer:
-    """Scores trials between embeddings; fitted on embeddings of training speakers."""
+    """Scores trials between embeddings; fitted on embeddings of training speakers.
 
-    def __init__(self, settings: Score) -> None:
-        self.settings = settings
+    Args:
+        settings: what to do.
+        pair_head: of a siamese network, for the back end "siamese": see pairs.py.
+    """
+
+    def __init__(self, settings: Score, pair_head: Mapping[str, Any] | None = None) -> None:
+        if settings.backend == "siamese" and pair_head is None:
+            raise ValueError("backend = 'siamese': expected the network of a siamese head (pair_head.json), found another one")
+        self.settings, self.pair_head = settings, pair_head
         self.chain = Chain([_transform(name, settings) for name in settings.transforms])
         self.plda = PLDA(settings.plda_iterations, settings.plda_length_norm)
 
@@ -66,15 +75,24 @@ class Scorer:
         x_ND = self.chain.transform(embeddings_ND)
         if self.settings.backend == "plda":
             scores_P = self.plda.score_trials(x_ND, x_ND, enrol_P, test_P)
-        else:
+        elif self.settings.backend == "cosine":
             scores_P = cosine_pairs(x_ND, enrol_P, test_P)
+        else:
+            scores_P = score_trials(self._pair_score(x_ND.shape[1]), x_ND, enrol_P, test_P)
         if self.settings.norm == "none":
             return scores_P
         require_fitted(self, "cohort_CD_")
-        matrix = self.plda.score_matrix if self.settings.backend == "plda" else cosine_matrix
+        matrices = {"plda": self.plda.score_matrix, "cosine": cosine_matrix}
+        matrix = matrices.get(self.settings.backend) or partial(score_matrix, self._pair_score(x_ND.shape[1]))
         top_n = "all" if self.settings.norm == "s_norm" else self.settings.norm_top
         statistics = cohort_statistics_in_batches(matrix, x_ND, self.cohort_CD_, top_n=top_n)
         return s_norm(scores_P, enrol_P, test_P, statistics, statistics)
+
+    def _pair_score(self, dim: int) -> Any:
+        if self.settings.backend == "siamese":
+            assert self.pair_head is not None
+            return siamese(self.pair_head, dim)
+        return {"dot": dot, "euclidean": negative_euclidean}[self.settings.backend]
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that `fit` has learnt, as named arrays."""

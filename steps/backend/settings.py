@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 TRANSFORMS = ("mean", "whiten", "lda", "length_norm")
+BACKENDS = ("cosine", "dot", "euclidean", "siamese", "plda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,8 @@ class Score:
     transforms: tuple[str, ...] = ("mean",)  # in this order, fitted on the training set: mean, whiten, lda, length_norm
     lda_dim: int = 200  # dimensions that LDA keeps
     lda_form: str = "kaldi"  # "kaldi" or "but" (see LDA in transforms.py)
-    backend: str = "cosine"  # "cosine" or "plda"
+    # "cosine", "dot", "euclidean" (minus the distance), "siamese" (the network's own decision about a pair) or "plda"
+    backend: str = "cosine"
     plda_iterations: int = 10  # of EM
     plda_length_norm: str = "kaldi"  # "kaldi", "simple" or "none": scaling in the space of the PLDA
     plda_smoothing: float = 0.0  # share of the between-speaker covariance added to the within-speaker one
@@ -31,7 +33,7 @@ class Score:
         if len(set(self.transforms)) != len(self.transforms):
             raise ValueError(f"transforms: expected each at most once, found {self.transforms}")
         _expect("lda_form", self.lda_form, ("kaldi", "but"))
-        _expect("backend", self.backend, ("cosine", "plda"))
+        _expect("backend", self.backend, BACKENDS)
         _expect("plda_length_norm", self.plda_length_norm, ("kaldi", "simple", "none"))
         _expect("norm", self.norm, ("none", "s_norm", "as_norm"))
         for name, value in (("lda_dim", self.lda_dim), ("plda_iterations", self.plda_iterations)):
@@ -52,7 +54,8 @@ class Score:
         """The scoring in one line, for tables."""
         names = {"mean": "mean", "whiten": "whitening", "lda": f"LDA {self.lda_dim}", "length_norm": "length norm"}
         norm = {"none": [], "s_norm": ["s-norm"], "as_norm": [f"AS-norm {self.norm_top}"]}[self.norm]
-        return ", ".join([*(names[name] for name in self.transforms), self.backend.replace("plda", "PLDA"), *norm])
+        backend = {"plda": "PLDA", "dot": "dot product", "euclidean": "Euclidean", "siamese": "siamese head"}
+        return ", ".join([*(names[name] for name in self.transforms), backend.get(self.backend, self.backend), *norm])
 
 
 def _expect(name: str, found: str, choices: tuple[str, ...]) -> None:

@@ -92,6 +92,8 @@ class Stage:
     merge: Callable[[Job, Mapping[str, Path]], None] = _merge_by_linking
     observe: Callable[[SimpleNamespace, dict[str, str]], dict[str, str]] = lambda settings, site: {}
     finish: Callable[[Job], None] = lambda job: None  # after "done" and after "up to date"; leaves the output as it is
+    # the settings, as tables, without those that decide nothing here because of others
+    narrow: Callable[[dict[str, Any]], dict[str, Any]] = lambda tables: tables
     # whether the pieces that were finished under an old plan serve a new one, as after a repair of the corpus
     goes_on: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda old, new: False
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
@@ -201,7 +203,7 @@ def make_plan(
             contents[each.name] = input_content(each.name, single[each.name])
     contents |= stage.observe(settings, site)
     tables = {name: config.deciding(value) for name, value in vars(settings).items()}
-    return {"stage": stage.name, "version": stage.version, "settings": tables, "inputs": contents}
+    return {"stage": stage.name, "version": stage.version, "settings": stage.narrow(tables), "inputs": contents}
 
 
 def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bool:
@@ -212,6 +214,7 @@ def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bo
     old = stamp["plan"] if stamp else _begun_plan(stage, out)
     if old is not None:
         old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
+        old["settings"] = stage.narrow(old["settings"])
     if stamp and old == plan:
         return True
     if old is None or force or (not stamp and _serves(stage, old, plan)):

@@ -77,10 +77,16 @@ class TrainingSet:
 
     def frames_of(self, seconds: float) -> int:
         """Rows of features in so many seconds."""
-        features = self.settings.features
-        if features.type == "waveform":
-            return round(seconds * features.sampling_rate) // features.decimate
-        return round(seconds / features.frame_shift)
+        return frames_of(self.settings.features, seconds)
+
+    def num_frames(self, utterance: str) -> int:
+        """Rows of features of an utterance (of whole seconds of sound, where features are made on the way)."""
+        if self.bank is None:
+            archive = self.features if self.features is not None and utterance in self.features else self.copies
+            assert archive is not None
+            return archive.num_rows(utterance)
+        samples = self.bank.archives["speech"].num_rows(utterance)
+        return max(1, self.frames_of(samples / self.settings.augment.sampling_rate))
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes."""
@@ -105,6 +111,8 @@ class TrainingSet:
             feats_TF = self._stored_crop(name, batch.num_frames, rng)
         else:
             feats_TF, label = self._augmented_crop(name, label, batch.num_frames, rng)
+        if self.settings.train.p_reverse and rng.random() < self.settings.train.p_reverse:
+            feats_TF = np.ascontiguousarray(feats_TF[::-1])
         return spec_augment(feats_TF, rng, self.settings.specaugment), label
 
     def _stored_crop(self, name: str, num_frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -134,18 +142,20 @@ class TrainingSet:
         return extract(signal_W, settings.sampling_rate, features, rng=rng)[:num_frames], label
 
 
+def frames_of(features: Any, seconds: float) -> int:
+    """Rows of these features in so many seconds."""
+    if features.type == "waveform":
+        return round(seconds * features.sampling_rate) // features.decimate
+    return round(seconds / features.frame_shift)
+
+
 def crop_samples(features: Any, num_frames: int, sampling_rate: int) -> int:
     """Samples at `sampling_rate` (Hz) that give `num_frames` rows of features.
 
-    Exactly so many at the rate of the features; from another one, which they are converted from, at least so many.
+    Exactly so many at the rate of the features, unless one frame of samples gives more; from another rate, which they are
+    converted from, at least so many.
     """
-    if features.type == "waveform":
-        num_samples = num_frames * features.decimate
-    elif features.snip_edges:
-        num_samples = (num_frames - 1) * features.frame_shift_samples + features.frame_samples
-    else:
-        num_samples = num_frames * features.frame_shift_samples
-    return -(-num_samples * sampling_rate // features.sampling_rate)
+    return -(-features.num_samples(num_frames) * sampling_rate // features.sampling_rate)
 
 
 def _open_sources(features: Path, augmented: Path, settings: Any) -> tuple[dict[str, Any], dict[str, str]]:

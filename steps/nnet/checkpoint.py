@@ -56,12 +56,24 @@ def load_model(path: Path, model: nn.Module) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file is cut short, or belongs to a model of other settings.
     """
+    state = load_tensors(path)
     try:
-        model.load_state_dict(safetensors.torch.load(Path(path).read_bytes()))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: no readable model, cut short or of another kind ({error})") from error
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path}: belongs to a model of other settings: {error}") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a file of `save_model` by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut short or no model.
+    """
+    try:
+        return safetensors.torch.load(Path(path).read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: no readable model, cut short or of another kind ({error})") from error
 
 
 def average(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

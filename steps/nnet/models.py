@@ -5,19 +5,62 @@ from typing import Any
 from torch import nn
 
 from steps.nnet.heads.base import Head
-from steps.nnet.heads.margin import AAMHead, AMHead, SoftmaxHead
+from steps.nnet.heads.basis import HeoHead
+from steps.nnet.heads.centre import CentreHead
+from steps.nnet.heads.episodes import AngularPrototypicalHead, GE2EHead, PrototypicalHead
+from steps.nnet.heads.l2_softmax import L2SoftmaxHead
+from steps.nnet.heads.margin import AAMHead, AMHead, CombinedHead, SoftmaxHead, SubCentreHead
+from steps.nnet.heads.pairs import ContrastiveHead, SiameseHead, TripletHead
+from steps.nnet.heads.pairwise_kl import PairwiseKLHead
+from steps.nnet.heads.sphere import ASoftmaxHead, SphereFace2Head
 from steps.nnet.networks.base import EmbeddingNetwork
+from steps.nnet.networks.bilstm import BiLSTMNet
+from steps.nnet.networks.campplus import CAMPPlusNet
+from steps.nnet.networks.ecapa import ECAPANet
+from steps.nnet.networks.ftdnn import FactorisedNet
+from steps.nnet.networks.preact_resnet import PreActResidualNet
+from steps.nnet.networks.redimnet import ReDimNetwork
 from steps.nnet.networks.resnet import ResidualNet
+from steps.nnet.networks.segment_cnn import SegmentCNNNet
+from steps.nnet.networks.thin_resnet import ThinResidualNet
+from steps.nnet.networks.vgg_resnet import VGGResidualNet
+from steps.nnet.networks.vggm import VGGMNet
+from steps.nnet.networks.voicemap import VoicemapNet
 from steps.nnet.networks.xvector import XVectorNet
 
 MODELS = {
     "xvector": XVectorNet,
+    "ftdnn": FactorisedNet,
+    "ecapa": ECAPANet,
+    "campplus": CAMPPlusNet,
     "resnet": ResidualNet,
+    "redimnet": ReDimNetwork,
+    "vggm": VGGMNet,
+    "vgg_resnet": VGGResidualNet,
+    "thin_resnet": ThinResidualNet,
+    "preact_resnet": PreActResidualNet,
+    "bilstm": BiLSTMNet,
+    "cnn_kl": SegmentCNNNet,
+    "voicemap": VoicemapNet,
 }
 HEADS = {
     "softmax": SoftmaxHead,
     "am": AMHead,
     "aam": AAMHead,
+    "l2_softmax": L2SoftmaxHead,
+    "a_softmax": ASoftmaxHead,
+    "combined": CombinedHead,
+    "sub_centre": SubCentreHead,
+    "sphereface2": SphereFace2Head,
+    "centre": CentreHead,
+    "heo": HeoHead,
+    "contrastive": ContrastiveHead,
+    "triplet": TripletHead,
+    "siamese": SiameseHead,
+    "pairwise_kl": PairwiseKLHead,
+    "ge2e": GE2EHead,
+    "prototypical": PrototypicalHead,
+    "angular_prototypical": AngularPrototypicalHead,
 }
 
 
@@ -47,4 +90,4 @@ def build_head(settings: Any, input_dim: int, num_speakers: int) -> Head:
 
 def num_parameters(module: nn.Module) -> int:
     """Returns the count of trained numbers, running statistics not included."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return sum(p.numel() for p in module.parameters())

@@ -31,6 +31,13 @@ def statistics(x: Tensor, mask_BT: Tensor | None = None) -> tuple[Tensor, Tensor
     return mean, (mean_over_time(deviation2, mask_BT) + VARIANCE_FLOOR).sqrt()
 
 
+def max_over_time(x: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+    """Returns the maximum over the real frames of x, [B, ..., T] -> [B, ...]; at least float32."""
+    if mask_BT is not None:
+        x = x.masked_fill(~mask_BT.view(mask_BT.shape[0], *(1,) * (x.ndim - 2), -1), float("-inf"))
+    return at_least_float32(x).amax(dim=-1)
+
+
 class MeanPooling(nn.Module):
     """Temporal average pooling, [B, ..., T] -> [B, product of ...]."""
 
@@ -52,6 +59,36 @@ class StatisticsPooling(nn.Module):
     def forward(self, x: Tensor, mask_BT: Tensor | None = None) -> Tensor:
         mean, deviation = statistics(x, mask_BT)
         return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
+
+
+class MaxPooling(nn.Module):
+    """The maximum over time, [B, ..., T] -> [B, product of ...]."""
+
+    factor = 1
+    min_frames = 1
+
+    def forward(self, x: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        return max_over_time(x, mask_BT).flatten(1)
+
+
+class GlobalMeanPooling(nn.Module):
+    """The mean over all bins and frames of a channel, [B, C, F, T] -> [B, C]."""
+
+    factor = 1
+    min_frames = 1
+
+    def forward(self, x: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        return mean_over_time(x, mask_BT).mean(dim=2)
+
+
+class GlobalMaxPooling(nn.Module):
+    """The maximum over all bins and frames of a channel, [B, C, F, T] -> [B, C]."""
+
+    factor = 1
+    min_frames = 1
+
+    def forward(self, x: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        return max_over_time(x, mask_BT).amax(dim=2)
 
 
 POOLINGS = {"mean": MeanPooling, "statistics": StatisticsPooling}

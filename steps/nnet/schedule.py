@@ -1,25 +1,33 @@
 """Learning rate and margin as pure functions of where training stands: nothing to save, nothing to restore."""
 
 import math
+from collections.abc import Sequence
 
-DECAYS = ("exponential", "cosine", "constant")
+DECAYS = ("exponential", "cosine", "constant", "inverse")
 GROWTHS = ("linear", "exponential")
 # What an exponential margin ramp still lacks, as a share, when its time is over. Source: wespeaker, utils/schedulers.py
 RAMP_REMAINDER = 1e-3
 
 
 def learning_rate(
-    step: int, *, peak: float, final: float, num_steps: int, warmup_steps: int = 0, decay: str = "exponential"
+    step: int,
+    *,
+    peak: float,
+    final: float,
+    num_steps: int,
+    warmup_steps: int = 0,
+    decay: str = "exponential",
+    inverse_decay: float = 0.0,
 ) -> float:
     """Returns the learning rate of update `step`, counted from 0.
 
     It rises linearly to `peak`, which update `warmup_steps - 1` has, then goes from `peak` (update `warmup_steps`) to
     `final` (update `num_steps - 1`): by a constant factor, along half a cosine, or not at all. Later updates get
-    `final` too.
+    `final` too. "inverse" is peak / (1 + inverse_decay * step), the `decay` of Keras' optimisers.
 
     Raises:
         ValueError: unknown decay; rates not above 0 (cosine: final below 0); warm-up longer than training; a final rate
-            other than the peak with a constant decay.
+            with a decay that does not use it.
     """
     _check_learning_rate(peak, final, num_steps, warmup_steps, decay)
     if step < warmup_steps:
@@ -29,7 +37,34 @@ def learning_rate(
         return peak * (final / peak) ** share
     if decay == "cosine":
         return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * share))
+    if decay == "inverse":
+        return peak / (1.0 + inverse_decay * step)
     return peak
+
+
+def stepwise_factor(epoch: float, epochs: Sequence[float], factors: Sequence[float]) -> float:
+    """Returns the factor that holds once `epoch` epochs are done: that of the last of `epochs` reached, 1 before the first."""
+    reached = [factor for start, factor in zip(epochs, factors, strict=True) if epoch >= start]
+    return reached[-1] if reached else 1.0
+
+
+def plateau_factor(figures: Sequence[float], *, factor: float, patience: int, delta: float) -> float:
+    """Returns the factor on the learning rate after epochs with these figures (lower is better).
+
+    Each time `patience` epochs in a row have not lowered the best figure by more than `delta`, the rate is multiplied by
+    `factor` and the count starts anew.
+
+    Source: Keras 2.2, callbacks.ReduceLROnPlateau without cooldown.
+    """
+    best, waited, product = float("inf"), 0, 1.0
+    for figure in figures:
+        if figure < best - delta:
+            best, waited = figure, 0
+            continue
+        waited += 1
+        if waited >= patience:
+            product, waited = product * factor, 0
+    return product
 
 
 def margin(epoch: float, *, initial: float, final: float, start_epoch: float, end_epoch: float, growth: str = "linear") -> float:
@@ -60,7 +95,7 @@ def _check_learning_rate(peak: float, final: float, num_steps: int, warmup_steps
         raise ValueError(f"learning rate decay: expected one of {DECAYS}, found {decay!r}")
     if peak <= 0 or final < 0 or (final == 0 and decay == "exponential"):
         raise ValueError(f"learning rate: expected rates above 0 (cosine may end at 0), found {peak} to {final}")
-    if decay == "constant" and final != peak:
-        raise ValueError(f"learning rate: a constant one ends where it is, at {peak}; found a final rate of {final}")
+    if decay in ("constant", "inverse") and final not in (0.0, peak):
+        raise ValueError(f"learning rate: expected no final rate, which decay '{decay}' does not use, found {final}")
     if not 0 <= warmup_steps <= num_steps:
         raise ValueError(f"warm-up: expected 0 to {num_steps} steps (all of training), found {warmup_steps}")

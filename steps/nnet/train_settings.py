@@ -14,26 +14,51 @@ class Train:
     batch_size: int  # examples
     min_crop: float = 2.0  # s; each batch draws the length of its examples evenly from min_crop to max_crop
     max_crop: float = 2.0  # s
-    sampling: str = "utterance"  # "utterance" (each as often as any other) or "speaker" (speaker first, then utterance)
+    # "utterance" (each as often as any other), "speaker" (speaker first, then utterance), "pairs" (half alike, half different),
+    # "groups" (group_size utterances of each speaker of a batch), "whole" (whole recordings up to max_crop, of like length)
+    sampling: str = "utterance"
+    group_size: int = 0  # utterances of each speaker in a batch of "groups"
+    pair_weights: str = "uniform"  # "pairs": utterances are drawn "uniform"ly or by "length"
+    pair_same_file: bool = False  # "pairs": a pair that is alike may be two crops of one recording although there are others
+    mined_pairs: int = 0  # "pairs": random pairs of different speakers compared before each epoch; 0: differing pairs are drawn
+    mined_share: float = 0.01  # share of them, the nearest, of which the epoch's differing pairs are
+    p_reverse: float = 0.0  # probability that an example runs backwards in time
     examples_per_epoch: int = 0  # 0: as many as there are training utterances
     min_utterances: int = 1  # speakers with fewer training utterances are left out, and the log says how many
 
-    optimizer: str = "sgd"  # "sgd" (Nesterov), "adam" or "adamw"
+    init: str = ""  # the system whose trained network this one begins with; layers behind the pooling may differ
+    init_head: bool = False  # begin with its head, too: the same speakers and the same type of head
+    freeze: str = "none"  # "frames": the layers before the pooling stay as they are, batch norms included
+
+    optimizer: str = "sgd"  # "sgd", "adam", "amsgrad", "adamw" or "adadelta" (rho 0.95, epsilon 1e-6)
     momentum: float = 0.9  # of sgd
+    nesterov: bool = True  # of sgd
     learning_rate: float  # at its highest
-    final_learning_rate: float  # at the end
+    final_learning_rate: float = 0.0  # at the end (exponential, cosine); the lowest (plateau)
     warmup_epochs: float = 0.0  # linear rise from 0
-    decay: str = "exponential"  # "exponential", "cosine" or "constant"
+    # "exponential", "cosine", "constant", "inverse" (over 1 + inverse_decay * update), "steps" (rate_factors from
+    # rate_epochs on) or "plateau" (times plateau_factor after plateau_patience epochs without a better monitored figure)
+    decay: str = "exponential"
+    inverse_decay: float = 0.0  # per update
+    rate_epochs: tuple[float, ...] = ()  # finished epochs after which the factor of the same place holds, rising
+    rate_factors: tuple[float, ...] = ()  # of the learning rate
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10  # epochs
+    plateau_delta: float = 1e-4  # a figure counts as better if it is so by more than this
     weight_decay: float = 1e-4  # not applied to biases and normalisation layers
     max_gradient_norm: float = 0.0  # gradients longer than this are scaled down to it; 0: never
+    max_change: float = 0.0  # learning rate times gradient is scaled down to this length (Kaldi's max-change); 0: never
+    hardest_share: float = 1.0  # share of a batch's losses, the largest, that are learnt from (OHEM)
 
     margin_start_epoch: float = 0.0  # the margin of the head is 0 until here
     margin_end_epoch: float = 0.0  # and has its full value from here on
     margin_growth: str = "linear"  # "linear" or "exponential"
 
-    patience: int = 0  # epochs without a better dev EER after which training stops; 0: never
+    monitor: str = "eer"  # what patience, plateau and "best" look at: dev "eer", or "one_shot" accuracy among five dev speakers
+    one_shot_tasks: int = 500  # tasks of that accuracy
+    patience: int = 0  # epochs without a better monitored figure after which training stops; 0: never
     average: int = 1  # the model is the mean of the weights of so many epochs
-    average_of: str = "last"  # "last" epochs or "best" epochs by dev EER
+    average_of: str = "last"  # "last" epochs or "best" epochs by the monitored figure
 
     precision: str = "auto"  # "auto" (bf16 where the hardware has it), "bf16" or "float32"
     compile: bool = False  # torch.compile; needs a C++ compiler at run time
@@ -44,10 +69,13 @@ class Train:
 
     def __post_init__(self) -> None:
         for name, choices in (
-            ("sampling", ("utterance", "speaker")),
-            ("optimizer", ("sgd", "adam", "adamw")),
-            ("decay", ("exponential", "cosine", "constant")),
+            ("sampling", ("utterance", "speaker", "pairs", "groups", "whole")),
+            ("pair_weights", ("uniform", "length")),
+            ("freeze", ("none", "frames")),
+            ("optimizer", ("sgd", "adam", "amsgrad", "adamw", "adadelta")),
+            ("decay", ("exponential", "cosine", "constant", "inverse", "steps", "plateau")),
             ("margin_growth", ("linear", "exponential")),
+            ("monitor", ("eer", "one_shot")),
             ("average_of", ("last", "best")),
             ("precision", ("auto", "bf16", "float32")),
             ("device", ("auto", "cpu", "cuda")),
@@ -55,12 +83,15 @@ class Train:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {getattr(self, name)!r}")
         for name, least in (
-            ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1),
-            ("examples_per_epoch", 0), ("workers", 1), ("patience", 0),
+            ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1), ("examples_per_epoch", 0),
+            ("workers", 1), ("patience", 0), ("group_size", 0), ("mined_pairs", 0), ("plateau_patience", 1),
+            ("one_shot_tasks", 1), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0), ("plateau_delta", 0),
+            ("checkpoint_seconds", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
         self._check_rates()
+        self._check_sampling()
         if not 0 < self.min_crop <= self.max_crop:
             raise ValueError(f"min_crop, max_crop: expected 0 < min <= max seconds, found {self.min_crop}, {self.max_crop}")
         if not 0 <= self.warmup_epochs <= self.epochs or not 0 <= self.margin_start_epoch <= self.margin_end_epoch:
@@ -70,8 +101,10 @@ class Train:
             )
         if self.average > self.epochs:
             raise ValueError(f"average: expected at most epochs = {self.epochs}, found {self.average}")
-        if self.checkpoint_seconds < 0:
-            raise ValueError(f"checkpoint_seconds: expected 0 or more, found {self.checkpoint_seconds}")
+        if self.init_head and not self.init:
+            raise ValueError("init_head: expected a system in init whose head it is, found none")
+        if self.freeze != "none" and not self.init:
+            raise ValueError("freeze: expected a system in init whose trained layers stay as they are, found none")
 
     def _check_rates(self) -> None:
         rates = f"found {self.learning_rate} to {self.final_learning_rate}"
@@ -79,10 +112,35 @@ class Train:
             raise ValueError(f"learning_rate, final_learning_rate: expected rates above 0, {rates}")
         if self.decay == "exponential" and self.final_learning_rate == 0:
             raise ValueError(f"final_learning_rate: expected a rate above 0, which an exponential decay can reach, {rates}")
-        if self.decay == "constant" and self.final_learning_rate != self.learning_rate:
-            raise ValueError(f"final_learning_rate: expected that of the start, as the decay is constant, {rates}")
+        if self.decay in ("constant", "inverse", "steps") and self.final_learning_rate not in (0, self.learning_rate):
+            raise ValueError(f"final_learning_rate: expected none (0), as decay = {self.decay!r} does not use it, {rates}")
+        if (self.decay == "inverse") != (self.inverse_decay > 0):
+            raise ValueError(f"inverse_decay: expected above 0 exactly if decay = 'inverse', found {self.inverse_decay}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: expected 0 to below 1, found {self.momentum}")
-        for name in ("weight_decay", "max_gradient_norm"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(f"plateau_factor: expected between 0 and 1, found {self.plateau_factor}")
+        epochs, factors = self.rate_epochs, self.rate_factors
+        fits = len(epochs) == len(factors) and list(epochs) == sorted(set(epochs)) and min((0, *factors)) >= 0
+        if not fits or (self.decay == "steps") != bool(epochs):
+            raise ValueError(
+                "rate_epochs, rate_factors: expected as many rising epochs as factors exactly if decay = 'steps', "
+                f"found {epochs}, {factors}"
+            )
+
+    def _check_sampling(self) -> None:
+        for name in ("p_reverse", "mined_share", "hardest_share"):
+            if not 0 <= getattr(self, name) <= 1 or (name != "p_reverse" and getattr(self, name) == 0):
+                raise ValueError(f"{name}: expected a share of at most 1, found {getattr(self, name)}")
+        if (self.sampling == "groups") != (self.group_size > 0):
+            raise ValueError(f"group_size: expected above 0 exactly if sampling = 'groups', found {self.group_size}")
+        if self.sampling == "groups" and self.batch_size % self.group_size:
+            raise ValueError(f"batch_size: expected a multiple of group_size = {self.group_size}, found {self.batch_size}")
+        if self.sampling == "pairs" and self.batch_size % 4:
+            raise ValueError(f"batch_size: expected a multiple of 4 (half the pairs alike), found {self.batch_size}")
+        unused = [
+            name for name, used in (("mined_pairs", self.mined_pairs > 0), ("pair_weights", self.pair_weights != "uniform"),
+                                    ("pair_same_file", self.pair_same_file)) if used and self.sampling != "pairs"
+        ]  # fmt: skip
+        if unused:
+            raise ValueError(f"{', '.join(unused)}: only with sampling = 'pairs', found {self.sampling!r}")

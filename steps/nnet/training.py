@@ -14,6 +14,10 @@ from steps.nnet import schedule
 from steps.nnet.precision import autocast_for, get_rng_state, set_rng_state
 from steps.nnet.train_settings import Train
 
+# Keras' defaults, with which the pairwise KL networks were trained.
+ADADELTA_RHO = 0.95
+ADADELTA_EPSILON = 1e-6
+
 
 def make_optimizer(settings: Train, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
     """Returns the optimiser over all parameters; weight decay spares vectors (biases, normalisation layers)."""
@@ -24,7 +28,12 @@ def make_optimizer(settings: Train, modules: Iterable[nn.Module]) -> torch.optim
     ]
     rate = settings.learning_rate
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+        nesterov = settings.nesterov and settings.momentum > 0
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=nesterov)
+    if settings.optimizer == "adadelta":
+        return torch.optim.Adadelta(groups, lr=rate, rho=ADADELTA_RHO, eps=ADADELTA_EPSILON)
+    if settings.optimizer == "amsgrad":
+        return torch.optim.Adam(groups, lr=rate, amsgrad=True)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](groups, lr=rate)
 
 
@@ -36,6 +45,13 @@ class Sums:
     correct: int = 0
     decisions: int = 0  # losses, one per utterance, pair or triplet
     examples: int = 0
+
+
+def hardest(losses_K: Tensor, share: float) -> Tensor:
+    """Returns the largest losses, this share of them and at least one."""
+    if share >= 1.0:
+        return losses_K
+    return losses_K.topk(max(1, round(share * len(losses_K)))).values
 
 
 class Training:
@@ -73,14 +89,30 @@ class Training:
     def current_learning_rate(self) -> float:
         """Returns the learning rate of the next update."""
         s, per_epoch = self.settings, self.steps_per_epoch
-        return schedule.learning_rate(
+        by_factor = s.decay in ("steps", "plateau")
+        rate = schedule.learning_rate(
             self.update,
             peak=s.learning_rate,
-            final=s.final_learning_rate,
+            final=s.learning_rate if by_factor else s.final_learning_rate,
             num_steps=s.epochs * per_epoch,
             warmup_steps=round(s.warmup_epochs * per_epoch),
-            decay=s.decay,
+            decay="constant" if by_factor else s.decay,
+            inverse_decay=s.inverse_decay,
         )
+        if s.decay == "steps":
+            return rate * schedule.stepwise_factor(self.update / per_epoch, s.rate_epochs, s.rate_factors)
+        if s.decay == "plateau":
+            factor = schedule.plateau_factor(
+                self.figures(), factor=s.plateau_factor, patience=s.plateau_patience, delta=s.plateau_delta
+            )
+            return max(rate * factor, s.final_learning_rate)
+        return rate
+
+    def figures(self) -> list[float]:
+        """Returns what is monitored of each finished epoch, lower being better; empty where there are no dev trials."""
+        if self.settings.monitor == "one_shot":
+            return [1.0 - record["dev_one_shot"] for record in self.history if record.get("dev_one_shot") is not None]
+        return [record["dev_eer"] for record in self.history if record["dev_eer"] is not None]
 
     def margin_at(self, update: int) -> float:
         """Returns the head's margin at an update, counted from 0."""
@@ -101,8 +133,8 @@ class Training:
             FloatingPointError: the loss is not finite.
         """
         began = time.monotonic()
-        self.model.train()
-        self.head.train()
+        self._to_training_mode()
+        self.head.update = self.update
         for group in self.optimizer.param_groups:
             group["lr"] = self.current_learning_rate()
         if self.full_margin:
@@ -112,14 +144,11 @@ class Training:
         with self.autocast():
             x_BD = self.network(feats_BTF)
         losses_K, hits_K = self.head(x_BD, labels_B)
-        loss = losses_K.mean()
-        value = float(loss.detach())
+        value = float(losses_K.detach().mean())
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value} at update {self.update} (epoch {self.epoch})")
-        loss.backward()
-        if self.settings.max_gradient_norm > 0:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.settings.max_gradient_norm)
+        hardest(losses_K, self.settings.hardest_share).mean().backward()
+        self._limit_gradients()
         self.optimizer.step()
         self.model.after_update(self.update + 1)
         self.sums.loss += value * len(losses_K)
@@ -129,7 +158,23 @@ class Training:
         self.step += 1
         self.seconds += time.monotonic() - began
 
-    def end_epoch(self, dev_eer: float | None) -> dict[str, Any]:
+    def _to_training_mode(self) -> None:
+        self.model.train()
+        self.head.train()
+        if self.settings.freeze == "frames":
+            for part in self.model.frame_part():
+                part.eval()
+
+    def _limit_gradients(self) -> None:
+        s = self.settings
+        limits = [s.max_gradient_norm] if s.max_gradient_norm > 0 else []
+        if s.max_change > 0:
+            limits.append(s.max_change / self.optimizer.param_groups[0]["lr"])
+        if limits:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, min(limits))
+
+    def end_epoch(self, dev_eer: float | None, dev_one_shot: float | None = None) -> dict[str, Any]:
         """Closes the epoch under way and returns its record (a line of log.jsonl)."""
         record = {
             "epoch": self.epoch,
@@ -141,26 +186,29 @@ class Training:
             "num_examples": self.sums.examples,
             "seconds": round(self.seconds, 1),
         }
+        if dev_one_shot is not None:
+            record["dev_one_shot"] = dev_one_shot
         self.history.append(record)
         self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums()
         return record
 
     def should_stop(self) -> bool:
-        """Whether the epochs, or the patience with a dev EER that does not fall, are used up."""
+        """Whether the epochs, or the patience with a dev figure that does not get better, are used up."""
         if self.epoch > self.settings.epochs:
             return True
-        rates = [record["dev_eer"] for record in self.history]
-        if not self.settings.patience or not rates or rates[0] is None:
+        figures = self.figures()
+        if not self.settings.patience or not figures:
             return False
-        best = rates.index(min(rates))
-        return len(rates) - 1 - best >= self.settings.patience
+        best = figures.index(min(figures))
+        return len(figures) - 1 - best >= self.settings.patience
 
     def epochs_to_average(self) -> list[int]:
         """Returns the numbers of the epochs whose weights make the final model."""
-        records = self.history
-        if self.settings.average_of == "best" and records[0]["dev_eer"] is not None:
-            records = sorted(records, key=lambda record: (record["dev_eer"], -record["epoch"]))[: self.settings.average]
-        return sorted(record["epoch"] for record in records[-self.settings.average :])
+        epochs, figures = [record["epoch"] for record in self.history], self.figures()
+        if self.settings.average_of == "best" and figures:
+            order = sorted(range(len(epochs)), key=lambda place: (figures[place], -epochs[place]))
+            return sorted(epochs[place] for place in order[: self.settings.average])
+        return epochs[-self.settings.average :]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that decides how the run goes on."""

@@ -3,17 +3,24 @@
 import numpy as np
 import torch
 
-from steps.signal.features import fbank, log_energy, mfcc
+from steps.signal.features import fbank, mfcc
+from steps.signal.framing import log_energy
 from steps.signal.normalise import normalise
+from steps.signal.plp import plp
 from steps.signal.resample import decimate, resample
-from steps.signal.settings import Fbank, Mfcc, Waveform
+from steps.signal.settings import Fbank, LogMel, Mfcc, Plp, Spectrogram, Waveform
+from steps.signal.spectral import log_mel, spectrogram
 from steps.signal.vad import energy_vad
+
+COMPUTE = {Fbank: fbank, Mfcc: mfcc, Plp: plp, Spectrogram: spectrogram, LogMel: log_mel}
+
+Framed = Fbank | Mfcc | Plp | Spectrogram | LogMel
 
 
 def extract(
     waveform_W: np.ndarray,
     sampling_rate: int,
-    settings: Fbank | Mfcc | Waveform,
+    settings: Framed | Waveform,
     *,
     rng: np.random.Generator | None = None,
     vad_from: np.ndarray | None = None,
@@ -28,11 +35,11 @@ def extract(
         waveform_W: mono samples in +-1.
         sampling_rate: Hz, of the waveform.
         settings: what to compute.
-        rng: source of the dither, needed if settings.dither > 0.
+        rng: source of the dither, needed if settings.dither > 0 or front_end = "vggvox".
         vad_from: a clean signal of the same length whose VAD decisions are used, as Kaldi does for augmented copies.
 
     Raises:
-        ValueError: wrong sampling rate, shape or type, shorter than one frame, not finite, or no frame is speech.
+        ValueError: wrong sampling rate, shape or type, shorter than one frame, not finite, no frame is speech, or no rng.
     """
     if waveform_W.ndim != 1:
         raise ValueError(f"waveform_W: expected one dimension (mono), found shape {waveform_W.shape}")
@@ -44,8 +51,8 @@ def extract(
         return decimate(samples_W, settings.decimate, settings.decimate_filter)[:, None]
     samples_W = torch.from_numpy(np.ascontiguousarray(samples_W, dtype=np.float32))
     with torch.inference_mode():
-        compute = mfcc if isinstance(settings, Mfcc) else fbank
-        feats_TF = normalise(compute(samples_W, settings, rng=rng), settings.normalise, settings.normalise_window)
+        feats_TF = COMPUTE[type(settings)](samples_W, settings, rng=rng)
+        feats_TF = normalise(feats_TF, settings.normalise, settings.normalise_window, settings.normalise_epsilon)
         if settings.vad == "energy":
             judged_W = samples_W if vad_from is None else torch.from_numpy(_at_rate(vad_from, sampling_rate, settings))
             feats_TF = feats_TF[_is_speech(judged_W, settings)]
@@ -54,7 +61,7 @@ def extract(
         return feats_TF.numpy()
 
 
-def _at_rate(waveform_W: np.ndarray, sampling_rate: int, settings: Fbank | Mfcc | Waveform) -> np.ndarray:
+def _at_rate(waveform_W: np.ndarray, sampling_rate: int, settings: Framed | Waveform) -> np.ndarray:
     if sampling_rate == settings.sampling_rate:
         return waveform_W
     if not settings.resample:
@@ -72,7 +79,7 @@ def _check_samples(samples_W: np.ndarray) -> None:
         raise ValueError("waveform: expected finite samples, found NaN or infinity")
 
 
-def _is_speech(samples_W: torch.Tensor, settings: Fbank | Mfcc) -> torch.Tensor:
+def _is_speech(samples_W: torch.Tensor, settings: Framed) -> torch.Tensor:
     return energy_vad(
         log_energy(samples_W, settings),
         threshold=settings.vad_threshold,

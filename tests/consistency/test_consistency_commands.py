@@ -127,8 +127,7 @@ def test_commands_in_a_document_run_what_there_is(path, monkeypatch):
         system = given.get("--system", "")
         assignments = [value for option, value in pairs if option == "--set" and not _placeholder(value)]
         if "--model" not in given:
-            for name in check.systems_of(recipe, "" if _placeholder(system) else system):
-                check.check_system(recipe, name, assignments)
+            check.check_systems(recipe, check.systems_of(recipe, "" if _placeholder(system) else system), assignments)
     for words in [words for program in ("python", ".venv/bin/python") for words in _commands(text, program)]:
         if words[:1] == ["-m"]:
             assert importlib.util.find_spec(words[1]), f"{words}: no such module"

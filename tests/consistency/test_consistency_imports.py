@@ -17,16 +17,28 @@ TABLE = {
     "steps.metrics": {"numpy", "scipy"},
     "steps.signal": {"numpy", "scipy", "torch", "torchaudio"},
     "steps.signal.settings": set(),
+    "steps.signal.feature_settings": set(),
     "steps.backend": {"numpy", "scipy", "sklearn", "torch"},
     "steps.backend.settings": set(),
     "steps.nnet": {"numpy", "torch"},
     "steps.nnet.settings": set(),
     "steps.nnet.train_settings": set(),
     "steps.nnet.checkpoint": {"numpy", "torch", "safetensors"},
+    "steps.nnet.keras": {"numpy", "torch", "h5py"},
     "steps.core": {"numpy"},
     "steps.core.log": {"tqdm"},
     "steps.data": {"numpy", "lhotse", "kaldiio", "torch", "soundfile", "torchcodec", "safetensors", "steps.core"},
     "steps.examples": {"numpy", "torch", "steps.core", "steps.data", "steps.signal"},
+    "steps.monitor": {
+        "numpy",
+        "torch",
+        "steps.core",
+        "steps.data",
+        "steps.examples",
+        "steps.nnet",
+        "steps.backend",
+        "steps.metrics",
+    },
     "steps.plots": {"numpy", "scipy", "matplotlib"},
     "steps.tables": set(),
     "steps.results": {"numpy", "steps.core", "steps.data", "steps.metrics", "steps.plots", "steps.backend.settings"},
@@ -37,10 +49,11 @@ NOUNS = {name for name in TABLE if name.count(".") == 1}
 TABLE |= {f"steps.{verb}": {"numpy", "torch", "matplotlib", "safetensors", *NOUNS} for verb in VERBS}
 TABLE["steps.prepare"] |= {"local"}
 TABLE["steps.check"] = {"steps.core", *(f"steps.{verb}" for verb in VERBS)}
+TABLE["steps.convert"] = {"steps.core", "steps.nnet", "steps.signal"}
 
 # Arrays in, arrays out: these open no files.
 PURE = ("steps.metrics", "steps.signal", "steps.backend", "steps.nnet", "steps.tables")
-KEEPS_FILES = ("steps.nnet.checkpoint",)
+KEEPS_FILES = ("steps.nnet.checkpoint", "steps.nnet.keras")
 
 
 def _modules():
@@ -108,6 +121,7 @@ def test_a_module_imports_only_what_its_layer_may(module):
         ("steps.metrics.cllr", "def f():\n    import torch.nn\n", ["torch.nn"]),
         ("steps.metrics.cllr", "from steps.metrics.pav import pav\nimport numpy.typing\nimport json\n", []),
         ("steps.signal.settings", "import numpy\n", ["numpy"]),
+        ("steps.signal.feature_settings", "import torch\n", ["torch"]),
         ("steps.signal.vad", "from steps.core import rng\n", ["steps.core.rng"]),
         ("steps.train", "from steps.embed import cut\n", ["steps.embed"]),
         ("steps.train", "from steps import score\n", ["steps.score"]),
@@ -143,7 +157,7 @@ def _loaded(*command):
     return {name for name in names if name.split(".")[0] in HEAVY}, process.returncode, process.stdout + process.stderr
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "check"])
+@pytest.mark.parametrize("verb", [*VERBS, "check", "convert"])
 def test_help_loads_nothing_heavy(verb):
     heavy, status, text = _loaded("-m", f"steps.{verb}", "--help")
     assert status == 0, text

@@ -46,10 +46,12 @@ def test_a_recipe_lists_each_of_its_systems_once(recipe):
 
 @pytest.mark.parametrize(("recipe", "system"), [(recipe, system) for recipe in RECIPES for system in _systems(recipe)], ids=str)
 def test_a_system_passes_the_check_of_all_its_stages(recipe, system):
-    line = check.check_system(recipe, system, []).split("\t")
-    assert line[0] == system
-    assert len(line) == 5
-    assert line[3] in _systems(recipe), "uses the network of a system that there is not"
+    lines = [line.split("\t") for line in check.check_systems(recipe, [system], [])]
+    assert lines[-1][0] == system
+    assert lines[-1][5] == "8"
+    assert {len(line) for line in lines} == {7}
+    assert {line[3] for line in lines} <= set(_systems(recipe)), "uses the network of a system that there is not"
+    assert [line[5] for line in lines[:-1]] == ["4"] * (len(lines) - 1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=_named)
@@ -59,7 +61,7 @@ def test_all_systems_of_a_recipe_pass_together(recipe, monkeypatch, capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     names = [line[0] for line in lines]
     assert names[: len(_systems(recipe))] == list(read_facts(recipe).systems)
-    for system in [name for line in lines for name in line[4].split()]:
+    for system in [name for line in lines for name in line[6].split()]:
         assert system in names, "the fusion needs a system that there is not"
 
 

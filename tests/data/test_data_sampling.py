@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.core.rng import generator
 from steps.data.sampling import crop_start, epoch_batches, tile
 
 LABELS = np.repeat(np.arange(5), [1, 2, 3, 4, 10])[np.random.default_rng(0).permutation(20)]
@@ -68,6 +69,38 @@ def test_seed_and_epoch_decide_and_nothing_else(sampling):
         assert [each.num_frames for each in other] != [each.num_frames for each in first]
 
 
+def plainly(labels, sampling, count, seed, epoch):
+    """The order of utterances as it was drawn when the first systems were trained, one speaker after the other."""
+    rng = generator(seed, "order", epoch)
+
+    def in_turn(items, wanted):
+        found = []
+        while len(found) < wanted:
+            found.extend(rng.permutation(items).tolist())
+        return found[:wanted]
+
+    if sampling == "utterance":
+        return in_turn(np.arange(len(labels)), count)
+    speakers = in_turn(np.unique(labels), count)
+    found = [None] * count
+    for speaker in np.unique(labels):
+        places = [place for place, each in enumerate(speakers) if each == speaker]
+        own = np.array([utterance for utterance, label in enumerate(labels) if label == speaker])
+        for place, utterance in zip(places, in_turn(own, len(places)), strict=True):
+            found[place] = utterance
+    return found
+
+
+@pytest.mark.parametrize("sampling", ["utterance", "speaker"])
+@pytest.mark.parametrize("count", [4, 20, 152])
+def test_draws_are_those_of_earlier_versions(sampling, count):
+    """Trained systems depend on them."""
+    labels = LABELS * 3 + 2
+    for seed in range(5):
+        found = batches(labels=labels, sampling=sampling, examples_per_epoch=count, seed=seed)
+        assert order(found) == plainly(labels, sampling, count, seed, 1)
+
+
 def test_each_example_has_a_draw_of_its_own():
     found = batches(examples_per_epoch=60)
     assert [example.draw for batch in found for example in batch.examples] == list(range(60))
@@ -99,7 +132,10 @@ def test_lengths_are_even_over_their_range():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"sampling": "random"}, "expected 'utterance' or 'speaker'"), ({"labels": LABELS[:0]}, "found none")],
+    [
+        ({"sampling": "random"}, "expected one of utterance, speaker, pairs, groups, whole, found 'random'"),
+        ({"labels": LABELS[:0]}, "found none"),
+    ],
 )
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -247,5 +247,5 @@ def test_embeddings_are_float32_and_near_the_same_under_bfloat16_autocast(settin
 def test_an_unknown_type_is_refused_with_the_known_ones():
     settings = ResNet()
     object.__setattr__(settings, "type", "resnext")
-    with pytest.raises(ValueError, match=r"expected one of \['resnet', 'xvector'\], found 'resnext'"):
+    with pytest.raises(ValueError, match=r"expected one of \[.*'resnet', .*'xvector'\], found 'resnext'"):
         build_model(settings, 80)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from steps.nnet.pooling import MeanPooling, StatisticsPooling, statistics
+from steps.nnet.pooling import GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling, StatisticsPooling, statistics
 
 
 def test_statistics_are_those_of_the_formula():
@@ -22,9 +22,12 @@ def test_pooled_vector_has_all_means_channel_by_channel_then_all_deviations():
     np.testing.assert_array_equal(MeanPooling()(x_BCFT), pooled[:, :15])
 
 
-@pytest.mark.parametrize("pooling", [MeanPooling(), StatisticsPooling()])
+POOLINGS = [MeanPooling(), StatisticsPooling(), MaxPooling(), GlobalMeanPooling(), GlobalMaxPooling()]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_masked_frames_count_for_nothing_whatever_is_in_them(pooling):
-    x_BCFT = torch.randn(2, 3, 5, 20, generator=torch.Generator().manual_seed(3))
+    x_BCFT = torch.randn(2, 3, 5, 20, generator=torch.Generator().manual_seed(3)) - 3.0
     x_BCFT[1, :, :, 13:] = torch.nan
     mask_BT = torch.arange(20) < torch.tensor([[20], [13]])
     pooled = pooling(x_BCFT, mask_BT)
@@ -48,3 +51,16 @@ def test_bfloat16_frames_are_summed_in_float32():
     pooled = StatisticsPooling()(x_BCT)
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, torch.tensor([[2.0, 1.0]]))
+
+
+def test_maxima_are_over_time_per_channel_and_bin_or_over_both():
+    x_BCFT = torch.randn(2, 3, 5, 20, generator=torch.Generator().manual_seed(4)) - 10.0
+    x = x_BCFT.numpy()
+    np.testing.assert_array_equal(MaxPooling()(x_BCFT), [[max(row) for plane in clip for row in plane] for clip in x])
+    np.testing.assert_array_equal(GlobalMaxPooling()(x_BCFT), [[plane.max() for plane in clip] for clip in x])
+
+
+def test_global_mean_is_over_all_bins_and_frames_of_a_channel():
+    x_BCFT = torch.randn(2, 3, 5, 20, generator=torch.Generator().manual_seed(5))
+    expected = [[plane.mean() for plane in clip] for clip in x_BCFT.numpy()]
+    np.testing.assert_allclose(GlobalMeanPooling()(x_BCFT), expected, rtol=1e-5, atol=1e-7)

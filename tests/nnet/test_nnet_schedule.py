@@ -1,8 +1,9 @@
 import math
 
 import pytest
+import torch
 
-from steps.nnet.schedule import learning_rate, margin
+from steps.nnet.schedule import learning_rate, margin, plateau_factor, stepwise_factor
 
 RATES = {"peak": 0.1, "final": 1e-4, "num_steps": 101}
 
@@ -37,9 +38,37 @@ def test_constant_rate_and_steps_past_the_end():
     assert learning_rate(0, peak=0.1, final=1e-4, num_steps=1) == 0.1
 
 
+def test_inverse_decay_is_that_of_keras():
+    rates = [learning_rate(k, peak=0.1, final=0.0, num_steps=10, decay="inverse", inverse_decay=0.5) for k in (0, 1, 2, 8)]
+    assert rates == pytest.approx([0.1, 0.1 / 1.5, 0.05, 0.02])
+
+
+def test_stepwise_factors_hold_from_their_epochs_on():
+    # The schedule of Xie et al. 2019: warm-up at a tenth, restart after 64 epochs.
+    epochs, factors = (0, 2, 32, 51, 64, 96, 115), (0.1, 1.0, 0.1, 0.01, 1.0, 0.1, 0.01)
+    expected = {0: 0.1, 1.99: 0.1, 2: 1.0, 31.9: 1.0, 32: 0.1, 50: 0.1, 51: 0.01, 64: 1.0, 95: 1.0, 96: 0.1, 120: 0.01}
+    assert {epoch: stepwise_factor(epoch, epochs, factors) for epoch in expected} == expected
+    assert stepwise_factor(3, (5,), (0.1,)) == 1.0
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_plateau_is_that_of_torch_which_waits_one_epoch_longer(patience):
+    figures = [0.5, 0.4, 0.41, 0.3999, 0.42, 0.3, 0.3, 0.31, 0.3, 0.29995, 0.3, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.1, patience=patience - 1, threshold=1e-3, threshold_mode="abs", eps=0.0
+    )
+    for number, figure in enumerate(figures, 1):
+        reference.step(figure)
+        found = plateau_factor(figures[:number], factor=0.1, patience=patience, delta=1e-3)
+        assert found == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), number
+    assert found < 0.1
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"decay": "inverse"}, "inverse"),
         ({"decay": "step"}, "found 'step'"),
         ({"final": 0.0}, "above 0"),
         ({"peak": 0.0}, "above 0"),

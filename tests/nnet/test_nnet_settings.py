@@ -22,7 +22,7 @@ def test_each_type_tag_is_the_default_of_its_class(classes):
 @pytest.mark.parametrize(
     ("settings", "values", "message"),
     [
-        (XVector, {"pooling": "max"}, "XVector.pooling: expected one of .*found 'max'"),
+        (XVector, {"pooling": "median"}, "XVector.pooling: expected one of .*found 'median'"),
         (XVector, {"channels": (512, 512)}, "as many channels"),
         (XVector, {"segment_layers": 3}, "segment_layers"),
         (XVector, {"type": "resnet"}, "XVector.type"),

@@ -20,6 +20,13 @@ GOOD = {"epochs": 4, "batch_size": 8, "learning_rate": 0.1, "final_learning_rate
         {"average": 4},
         {"momentum": 0.0, "weight_decay": 0.0},
         {"min_crop": 1.0, "max_crop": 3.0},
+        {"decay": "constant", "final_learning_rate": 0.0},
+        {"decay": "inverse", "inverse_decay": 1e-4, "final_learning_rate": 0.0},
+        {"decay": "steps", "rate_epochs": (1.0, 2.5), "rate_factors": (0.1, 1.0), "final_learning_rate": 0.0},
+        {"decay": "plateau", "plateau_patience": 5, "monitor": "one_shot"},
+        {"sampling": "groups", "group_size": 4},
+        {"sampling": "pairs", "mined_pairs": 1000, "pair_weights": "length", "pair_same_file": True},
+        {"sampling": "whole", "init": "other", "freeze": "frames", "init_head": True},
     ],
 )
 def test_what_makes_sense_is_taken(changes):
@@ -60,10 +67,34 @@ def test_what_makes_sense_is_taken(changes):
         ("momentum", {"momentum": 1.0}),
         ("weight_decay", {"weight_decay": -1e-4}),
         ("max_gradient_norm", {"max_gradient_norm": -1.0}),
+        ("monitor", {"monitor": "loss"}),
+        ("group_size", {"sampling": "groups"}),
+        ("group_size", {"group_size": 2}),
+        ("batch_size", {"sampling": "groups", "group_size": 3}),
+        ("batch_size", {"sampling": "pairs", "batch_size": 6}),
+        ("freeze", {"freeze": "all"}),
+        ("freeze", {"freeze": "frames"}),
+        ("init_head", {"init_head": True}),
+        ("inverse_decay", {"decay": "inverse", "final_learning_rate": 0.0}),
+        ("inverse_decay", {"inverse_decay": 0.1}),
+        ("final_learning_rate", {"decay": "inverse", "inverse_decay": 0.1}),
+        ("rate_epochs", {"rate_epochs": (1.0,), "rate_factors": (0.1,)}),
+        ("rate_epochs", {"decay": "steps", "final_learning_rate": 0.0}),
+        ("rate_epochs", {"decay": "steps", "final_learning_rate": 0.0, "rate_epochs": (2.0, 1.0), "rate_factors": (1.0, 0.1)}),
+        ("plateau_factor", {"plateau_factor": 1.0}),
+        ("hardest_share", {"hardest_share": 0.0}),
+        ("p_reverse", {"p_reverse": 1.5}),
+        ("mined_share", {"mined_share": 0.0}),
     ],
 )
 def test_what_makes_none_is_refused(field, changes):
     with pytest.raises(ValueError, match=rf"{field}.*: expected .*found"):
+        Train(**GOOD | changes)
+
+
+@pytest.mark.parametrize("changes", [{"mined_pairs": 100}, {"pair_weights": "length"}, {"pair_same_file": True}])
+def test_settings_of_pairs_are_refused_where_there_are_none(changes):
+    with pytest.raises(ValueError, match=rf"{next(iter(changes))}: only with sampling = 'pairs', found 'utterance'"):
         Train(**GOOD | changes)
 
 

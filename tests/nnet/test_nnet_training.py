@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from steps.nnet import checkpoint
-from steps.nnet.models import build_head
-from steps.nnet.models import build_model
+from steps.nnet.models import build_head, build_model
 from steps.nnet.precision import supports_bf16
 from steps.nnet.settings import AAM, ResNet, Softmax, XVector
 from steps.nnet.train_settings import Train
-from steps.nnet.training import Training, make_optimizer
+from steps.nnet.training import Training, hardest, make_optimizer
+from steps.nnet.transfer import freeze
 
 CPU = torch.device("cpu")
 NUM_BINS, NUM_SPEAKERS, BATCH = 8, 3, 6
@@ -64,7 +64,7 @@ def without_time(history: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 5, 7])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "amsgrad", "adamw", "adadelta"])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, optimizer, stop_at):
     chosen = settings(optimizer=optimizer, max_gradient_norm=1.0, margin_end_epoch=2.0, warmup_epochs=0.5)
     whole, first, second = (a_run(chosen) for _ in range(3))
@@ -163,9 +163,9 @@ def test_a_record_tells_of_its_epoch():
     forward = training.head.forward
 
     def watched(*arguments):
-        loss, logits = forward(*arguments)
-        losses.append(loss.item())
-        return loss, logits
+        losses_K, hits_K = forward(*arguments)
+        losses.append(losses_K.mean().item())
+        return losses_K, hits_K
 
     training.head.forward = watched
     go_on(training, 2)
@@ -287,3 +287,78 @@ def test_training_ends_after_its_epochs():
 def test_which_epochs_make_the_model(average, of, rates, epochs):
     chosen = settings(epochs=5, average=average, average_of=of)
     assert with_history(chosen, rates).epochs_to_average() == epochs
+
+
+def test_the_hardest_losses_are_the_largest():
+    losses_K = torch.tensor([1.0, 5.0, 3.0, 2.0])
+    assert hardest(losses_K, 0.5).tolist() == [5.0, 3.0]
+    assert hardest(losses_K, 0.01).tolist() == [5.0]
+    assert hardest(losses_K, 1.0) is losses_K
+
+
+def test_only_the_hardest_examples_move_the_class_vectors():
+    """With a share of one in six the gradient is that of the worst example alone."""
+    one, all_ = (a_run(settings(hardest_share=share, momentum=0.0, weight_decay=0.0), head=Softmax()) for share in (1 / 6, 1.0))
+    feats_BTF, labels_B = batch(0)
+    all_._to_training_mode()
+    losses_B, _ = all_.head(all_.network(feats_BTF), labels_B)
+    worst = int(losses_B.argmax())
+    (gradient,) = torch.autograd.grad(losses_B[worst], all_.head.bias_S)
+    one.train_batch(feats_BTF, labels_B)
+    torch.testing.assert_close(one.head.bias_S.detach(), -0.1 * gradient)
+
+
+def test_max_change_bounds_how_far_an_update_goes():
+    free, bound = (a_run(settings(momentum=0.0, weight_decay=0.0, max_change=limit)) for limit in (0.0, 1e-3))
+    lengths = []
+    for training in (free, bound):
+        before = torch.cat([p.detach().flatten().clone() for p in (*training.model.parameters(), *training.head.parameters())])
+        training.train_batch(*batch(0))
+        after = torch.cat([p.detach().flatten() for p in (*training.model.parameters(), *training.head.parameters())])
+        lengths.append(float((after - before).norm()))
+    assert lengths[0] > 1e-2
+    assert lengths[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_frozen_frame_layers_stay_as_they_are_batch_norms_included():
+    chosen = settings(init="other", freeze="frames")
+    torch.manual_seed(7)
+    network = build_model(TDNN, NUM_BINS)
+    freeze(network.frame_part())
+    training = Training(chosen, network, build_head(AAM(), 6, NUM_SPEAKERS), steps_per_epoch=4, device=CPU)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    go_on(training, 1)
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert not [name for name in moved if name.startswith("frame_layers")]
+
+
+def test_a_plateau_lowers_the_rate_of_the_next_epochs():
+    training = a_run(settings(epochs=5, decay="plateau", plateau_patience=2, final_learning_rate=0.005))
+    rates = []
+    for eer in (0.3, 0.2, 0.2, 0.25, 0.2):
+        rates.append(training.current_learning_rate())
+        training.train_batch(*batch(0))
+        training.end_epoch(eer)
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01])
+    for _ in range(2):
+        training.history.append(training.history[-1])
+    assert training.current_learning_rate() == pytest.approx(0.005)
+
+
+def test_one_shot_accuracy_is_what_counts_where_it_is_monitored():
+    training = a_run(settings(epochs=3, monitor="one_shot", average_of="best"))
+    for eer, accuracy in ((0.1, 0.5), (0.2, 0.9), (0.05, 0.7)):
+        training.train_batch(*batch(0))
+        training.end_epoch(eer, accuracy)
+    assert training.epochs_to_average() == [2]
+    assert training.history[1]["dev_one_shot"] == 0.9
+
+
+def test_adadelta_moves_as_its_paper_says():
+    model = nn.Linear(1, 1, bias=False)
+    before = float(model.weight.detach())
+    model.weight.grad = torch.full((1, 1), 2.0)
+    make_optimizer(settings(optimizer="adadelta", learning_rate=1.0, weight_decay=0.0), [model]).step()
+    step = math.sqrt(1e-6) / math.sqrt(0.05 * 4.0 + 1e-6) * 2.0
+    assert float(model.weight.detach()) == pytest.approx(before - step, rel=1e-5)

@@ -9,7 +9,8 @@ import soundfile
 import torch
 import torchaudio
 
-from steps.signal.features import fbank, log_energy, mfcc
+from steps.signal.features import fbank, mfcc
+from steps.signal.framing import log_energy
 from steps.signal.settings import Fbank, Mfcc
 
 VOICES = Path(__file__).resolve().parents[3] / "shared" / "data" / "voices" / "test"

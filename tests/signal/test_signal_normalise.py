@@ -73,6 +73,31 @@ def test_frames_have_mean_0_and_variance_1():
     assert torch.equal(normalise(feats(50, 40), "frame_mean_variance"), normalise_frames(feats(50, 40)))
 
 
+@pytest.mark.parametrize("how", ["utterance_mean_variance", "frame_mean_variance", "sliding_mean_variance"])
+def test_epsilon_is_added_to_the_deviation(how):
+    feats_TF = feats(40).numpy().astype(np.float64)  # shorter than the sliding window: the utterance as a whole
+    axis = 1 if how == "frame_mean_variance" else 0
+    centred_TF = feats_TF - feats_TF.mean(axis=axis, keepdims=True)
+    expected_TF = centred_TF / (feats_TF.std(axis=axis, keepdims=True) + 0.5)
+    found_TF = normalise(torch.from_numpy(feats_TF).float(), how, epsilon=0.5)
+    np.testing.assert_allclose(found_TF.numpy(), expected_TF, rtol=0, atol=1e-5)
+
+
+def test_epsilon_is_added_to_the_deviation_of_each_window():
+    feats_TF = feats(700)
+    deviation_TF = (normalise(feats_TF, "sliding_mean") / normalise(feats_TF, "sliding_mean_variance")).double()
+    expected_TF = normalise(feats_TF, "sliding_mean").double() / (deviation_TF + 0.5)
+    found_TF = normalise(feats_TF, "sliding_mean_variance", epsilon=0.5)
+    np.testing.assert_allclose(found_TF.numpy(), expected_TF.numpy(), rtol=0, atol=1e-4)
+
+
+def test_epsilon_keeps_a_constant_bin_at_0():
+    feats_TF = feats(400)
+    feats_TF[:, 2] = 5.0
+    for how in ("utterance_mean_variance", "sliding_mean_variance"):
+        assert normalise(feats_TF, how, epsilon=1e-5)[:, 2].abs().max() == 0
+
+
 @pytest.mark.parametrize("how", ["utterance_mean_variance", "sliding_mean_variance"])
 def test_a_constant_bin_becomes_0(how):
     feats_TF = feats(400)

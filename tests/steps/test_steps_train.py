@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(stages, tmp_path, num_upda
 def test_a_run_cut_off_between_the_last_update_and_the_end_of_an_epoch_goes_on_likewise(stages, tmp_path):
     settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steps.train._dev_eer", lambda job, training: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("steps.monitor.dev.dev_figures", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(stages, tmp_path / "model", *settings)
     found = train(stages, tmp_path / "model", *settings)
@@ -269,7 +269,7 @@ def test_early_stopping_and_best_epochs(stages, tmp_path):
     rates = iter([0.3, 0.1, 0.2, 0.2, 0.05])
     settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, "train.epochs=5", "train.patience=2", "train.average_of=best")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steps.train._dev_eer", lambda job, training: next(rates))
+        patch.setattr("steps.monitor.dev.dev_figures", lambda *arguments: {"dev_eer": next(rates)})
         train(stages, tmp_path / "model", *settings)
     assert [record["dev_eer"] for record in records(tmp_path / "model")] == [0.3, 0.1, 0.2, 0.2]
     assert read_json(tmp_path / "model" / "training.json")["epochs_averaged"] == [2, 4]  # of equals the later

@@ -34,6 +34,26 @@ def cross_entropies(logits_BS: Tensor, labels_B: Tensor) -> Tensor:
     return functional.cross_entropy(logits_BS, labels_B, reduction="none")
 
 
+def apart(scores_BS: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns target_B, the scores of the speakers, and others_BS, where they are minus infinity.
+
+    `others_BS` is `scores_BS` changed in place: of a hundred thousand speakers one copy of their scores is enough.
+    """
+    # Indexing, unlike gather, keeps nothing of the scores for its gradient that could not be overwritten.
+    target_B = scores_BS[torch.arange(len(labels_B), device=labels_B.device), labels_B]
+    return target_B, scores_BS.scatter_(1, labels_B[:, None], -torch.inf)
+
+
+def together(target_B: Tensor, others_BS: Tensor, labels_B: Tensor) -> Tensor:
+    """Returns scores_BS, the reverse of `apart`: `others_BS` changed in place."""
+    return others_BS.scatter_(1, labels_B[:, None], target_B[:, None])
+
+
+def log1p_exp(x: Tensor) -> Tensor:
+    """Returns log(1 + exp(x)), exact to the last digits of a double; 0 at minus infinity."""
+    return functional.softplus(x, threshold=40.0)
+
+
 def class_vectors(num_speakers: int, dim: int) -> nn.Parameter:
     """Returns fresh class vectors, normal with Glorot's variance; its size sets how fast their directions move."""
     weight_SD = torch.empty(num_speakers, dim)

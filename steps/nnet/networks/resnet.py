@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from steps.nnet.choose_pooling import build_pooling
 from steps.nnet.layers import (
     BasicBlock,
     EmbeddingLayer,
@@ -13,7 +14,7 @@ from steps.nnet.layers import (
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
-from steps.nnet.pooling import POOLINGS
+from steps.nnet.residual import EXPANSION, BottleneckBlock, SimAMBlock
 from steps.nnet.settings import ResNet
 
 # Of the four groups of blocks; each group but the first halves frames and bins and doubles the channels.
@@ -21,11 +22,12 @@ STRIDES = (1, 2, 2, 2)
 
 
 class ResidualNet(EmbeddingNetwork):
-    """A 3x3 convolution, four groups of basic blocks, pooling over time per channel and bin, one affine map.
+    """A 3x3 convolution, four groups of residual blocks, pooling over time per channel and bin, one affine map.
 
-    80 bins x 200 frames become 10 x 25 positions of 8 * channels. There is no max-pooling. Initial weights are torch's.
+    80 bins x 200 frames become 10 x 25 positions of 8 * channels, of 32 * channels with bottlenecks. There is no
+    max-pooling. Initial weights are torch's.
 
-    Source: Zeinali et al., arXiv 1910.12592; VBx-training-recipe, local/models/resnet2.py.
+    Source: Zeinali et al., arXiv 1910.12592; VBx-training-recipe, local/models/resnet2.py; wenet-e2e/wespeaker, resnet.py.
     """
 
     def __init__(self, settings: ResNet, num_bins: int) -> None:
@@ -35,12 +37,11 @@ class ResidualNet(EmbeddingNetwork):
         self.groups = nn.ModuleList()
         channels, bins = settings.channels, num_bins
         for group, (num_blocks, stride) in enumerate(zip(settings.blocks, STRIDES, strict=True)):
-            inputs, channels = channels, settings.channels * 2**group
-            rest = [BasicBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
-            self.groups.append(nn.ModuleList([BasicBlock(inputs, channels, stride), *rest]))
+            blocks, channels = group_of_blocks(settings, channels, settings.channels * 2**group, num_blocks, stride)
+            self.groups.append(blocks)
             bins = halved(bins, stride)
-        self.pooling = POOLINGS[settings.pooling]()
-        self.embedding = EmbeddingLayer(self.pooling.factor * channels * bins, settings.embedding_dim)
+        self.pooling, pooled_dim = build_pooling(settings, channels, bins)
+        self.embedding = EmbeddingLayer(pooled_dim, settings.embedding_dim)
         self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
         self.segment = nn.Identity()
         if settings.head_input == "bn_relu":
@@ -67,10 +68,11 @@ class ResidualNet(EmbeddingNetwork):
         x_BCFT = zero_padding(feats_BTF.transpose(1, 2).unsqueeze(1), mask_BT)
         x_BCFT = zero_padding(torch.relu(self.norm(self.conv(x_BCFT))), mask_BT)
         for blocks, stride in zip(self.groups, STRIDES, strict=True):
-            lengths_B = None if lengths_B is None else halved(lengths_B, stride)
+            in_mask_BT, lengths_B = mask_BT, None if lengths_B is None else halved(lengths_B, stride)
             mask_BT = mask_of(lengths_B, halved(x_BCFT.shape[-1], stride))
             for block in blocks:
-                x_BCFT = block(x_BCFT, mask_BT)
+                masks = (mask_BT, in_mask_BT) if isinstance(block, BottleneckBlock) else (mask_BT,)
+                x_BCFT, in_mask_BT = block(x_BCFT, *masks), mask_BT
         return self.center(self.embedding(self.pooling(x_BCFT, mask_BT)))
 
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
@@ -80,6 +82,16 @@ class ResidualNet(EmbeddingNetwork):
     def frame_part(self) -> list[nn.Module]:
         """Returns all convolutions."""
         return [self.conv, self.norm, self.groups]
+
+
+def group_of_blocks(settings: ResNet, in_channels: int, channels: int, num_blocks: int, stride: int) -> tuple[nn.ModuleList, int]:
+    """Returns a group of blocks, the first of them with the stride, and the channels that leave it."""
+    if settings.block == "bottleneck":
+        block, out_channels = BottleneckBlock, EXPANSION * channels
+    else:
+        block, out_channels = SimAMBlock if settings.attention == "simam" else BasicBlock, channels
+    rest = [block(out_channels, channels, 1) for _ in range(num_blocks - 1)]
+    return nn.ModuleList([block(in_channels, channels, stride), *rest]), out_channels
 
 
 def halved(size, stride: int):

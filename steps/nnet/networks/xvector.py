@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from steps.nnet.choose_pooling import build_pooling
 from steps.nnet.layers import (
     KALDI_BATCH_NORM_EPSILON,
     EmbeddingLayer,
@@ -12,7 +13,6 @@ from steps.nnet.layers import (
     padded_lengths,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
-from steps.nnet.pooling import POOLINGS
 from steps.nnet.settings import XVector
 
 
@@ -29,8 +29,9 @@ class XVectorNet(EmbeddingNetwork):
         super().__init__()
         inputs = (num_bins, *settings.channels)
         self.frame_layers = nn.Sequential(*map(TDNNLayer, inputs, settings.channels, settings.kernel_sizes, settings.dilations))
-        self.pooling = POOLINGS[settings.pooling]()
-        self.embedding = EmbeddingLayer(self.pooling.factor * settings.channels[-1], settings.embedding_dim)
+        self.residual_pairs = settings.residual_pairs()
+        self.pooling, pooled_dim = build_pooling(settings, settings.channels[-1])
+        self.embedding = EmbeddingLayer(pooled_dim, settings.embedding_dim)
         self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
         self.segment = second_segment_layer(settings.embedding_dim) if settings.segment_layers == 2 else nn.Identity()
         # frames that the frame layers take off a clip
@@ -50,8 +51,18 @@ class XVectorNet(EmbeddingNetwork):
         if lengths_B is not None:
             check_frozen_statistics(self.frame_layers)
             mask_BT = frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
-        x_BCT = self.frame_layers(feats_BTF.transpose(1, 2))
+        x_BCT = self._frame_level(feats_BTF.transpose(1, 2))
         return self.center(self.embedding(self.pooling(x_BCT, mask_BT)))
+
+    def _frame_level(self, x_BCT: Tensor) -> Tensor:
+        """Returns the output of the last frame layer."""
+        for number, layer in enumerate(self.frame_layers):
+            if number in self.residual_pairs:
+                entered_BCT = x_BCT
+            x_BCT = layer(x_BCT)
+            if number - 1 in self.residual_pairs:
+                x_BCT = x_BCT + center_crop(entered_BCT, x_BCT.shape[2])
+        return x_BCT
 
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or the output of the second segment layer."""
@@ -60,6 +71,11 @@ class XVectorNet(EmbeddingNetwork):
     def frame_part(self) -> list[nn.Module]:
         """Returns the TDNN layers."""
         return [self.frame_layers]
+
+
+def center_crop(x_BCT: Tensor, num_frames: int) -> Tensor:
+    """Returns the middle frames: those that layers without padding have an output for."""
+    return x_BCT.narrow(2, (x_BCT.shape[2] - num_frames) // 2, num_frames)
 
 
 def second_segment_layer(dim: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Heads against double loops over the formulas, and their gradients against differences."""
+"""Softmax and margin heads against double loops over the formulas."""
 
 import math
 
@@ -6,49 +6,45 @@ import pytest
 import torch
 from torch import tensor
 
-from steps.nnet.models import HEADS, build_head
-from steps.nnet.settings import AAM, AM, HEAD_SETTINGS, Softmax
-
-DIM, SPEAKERS, BATCH = 5, 7, 12
-
-
-def example(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x_BD = torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64)
-    labels_B = torch.randint(SPEAKERS, (BATCH,), generator=generator)
-    return x_BD, labels_B
+from steps.nnet.heads.l2_softmax import least_alpha
+from steps.nnet.heads.margin import guarded_cosine
+from steps.nnet.models import build_head, num_parameters
+from steps.nnet.settings import AAM, AM, Combined, L2Softmax, Softmax, SubCentre
+from tests.nnet.heads.loops import DIM, SPEAKERS, cosines, cross_entropy, dot, example, head_of, hit, norm
 
 
-def head_of(settings, seed=0):
-    torch.manual_seed(seed)
-    return build_head(settings, DIM, SPEAKERS).double()
+def am_target(angle, s):
+    return math.cos(angle) - s.margin
 
 
-def cross_entropy_by_loops(logits, labels):
-    losses = []
-    for row, label in zip(logits, labels, strict=True):
-        losses.append(math.log(sum(math.exp(value) for value in row)) - row[label])
-    return sum(losses) / len(losses)
+def aam_target(angle, s):
+    if angle + s.margin < math.pi:
+        return math.cos(angle + s.margin)
+    if s.guard == "wespeaker":
+        return math.cos(angle) - (1 + math.cos(math.pi - s.margin))
+    return math.cos(angle) - s.margin * math.sin(s.margin)
 
 
-def angles_by_loops(x_BD, weight_SD):
-    def angle(a, b):
-        dot = sum(p * q for p, q in zip(a, b, strict=True))
-        return math.acos(dot / math.sqrt(sum(p * p for p in a) * sum(q * q for q in b)))
-
-    return [[angle(x, w) for w in weight_SD.tolist()] for x in x_BD.tolist()]
+def aam_easy_target(angle, s):
+    return math.cos(angle + s.margin) if angle < math.pi / 2 else math.cos(angle)
 
 
-def am_target(angle, margin):
-    return math.cos(angle) - margin
+def combined_target(angle, s):
+    return math.cos(s.angle_factor * angle + s.margin) - s.cosine_margin
 
 
-def aam_target(angle, margin):
-    return math.cos(angle + margin) if angle + margin < math.pi else math.cos(angle) - margin * math.sin(margin)
-
-
-def aam_easy_target(angle, margin):
-    return math.cos(angle + margin) if angle < math.pi / 2 else math.cos(angle)
+def check(head, settings, target, x_BD, labels_B, class_cosines):
+    """Losses and hits are those of the formula; returns the angles of the targets."""
+    losses_B, hits_B = head(x_BD, labels_B)
+    angles = []
+    for row, label, loss, is_hit in zip(class_cosines, labels_B.tolist(), losses_B.tolist(), hits_B.tolist(), strict=True):
+        assert is_hit == hit(row, label)
+        angles.append(math.acos(row[label]))
+        logits = [settings.scale * c for c in row]
+        logits[label] = settings.scale * target(angles[-1], settings)
+        assert loss == pytest.approx(cross_entropy(logits, label), rel=1e-9)
+    assert set(hits_B.tolist()) == {True, False}
+    return angles
 
 
 @pytest.mark.parametrize(
@@ -57,114 +53,122 @@ def aam_easy_target(angle, margin):
         (AM(scale=30.0, margin=0.2), am_target),
         (AAM(scale=32.0, margin=0.2), aam_target),
         (AAM(scale=10.0, margin=1.2), aam_target),
+        (AAM(scale=10.0, margin=1.2, guard="wespeaker"), aam_target),
         (AAM(scale=32.0, margin=0.5, easy_margin=True), aam_easy_target),
+        (Combined(), combined_target),
+        (Combined(scale=10.0, margin=0.3, cosine_margin=0.1, angle_factor=1.35), combined_target),
     ],
 )
 def test_margin_losses_are_those_of_loops_over_the_formula(settings, target):
     head = head_of(settings)
     x_BD, labels_B = example()
     with torch.no_grad():
-        # The last two examples lie on the far side of their class vectors, where the guard acts.
+        # The first two examples lie near their class vectors; the last two on the far side of them, where guards act.
+        x_BD[:2] = head.weight_SD[labels_B[:2]] + 0.1 * x_BD[:2] * head.weight_SD.abs().mean()
         x_BD[-2:] = -head.weight_SD[labels_B[-2:]] + 0.05 * x_BD[-2:] * head.weight_SD.abs().mean()
-        loss, logits_BS = head(x_BD, labels_B)
-    angles = angles_by_loops(x_BD, head.weight_SD)
-    plain = [[settings.scale * math.cos(angle) for angle in row] for row in angles]
-    torch.testing.assert_close(logits_BS, tensor(plain, dtype=torch.float64), rtol=0, atol=1e-10)
-    for row, row_angles, label in zip(plain, angles, labels_B.tolist(), strict=True):
-        row[label] = settings.scale * target(row_angles[label], settings.margin)
-    assert any(row[label] > math.pi - settings.margin for row, label in zip(angles, labels_B.tolist(), strict=True))
-    assert loss.item() == pytest.approx(cross_entropy_by_loops(plain, labels_B.tolist()), rel=1e-9)
+        angles = check(head, settings, target, x_BD, labels_B, cosines(x_BD, head.weight_SD))
+    assert min(angles) < 0.5
+    assert max(angles) > math.pi - settings.margin
 
 
-def test_softmax_loss_is_that_of_loops():
-    head = head_of(Softmax())
-    torch.nn.init.normal_(head.bias_S)
-    x_BD, labels_B = example()
-    loss, logits_BS = head(x_BD, labels_B)
-    logits = [
-        [sum(p * q for p, q in zip(x, w, strict=True)) + b for w, b in zip(*weights, strict=True)]
-        for weights in [(head.weight_SD.tolist(), head.bias_S.tolist())]
-        for x in x_BD.tolist()
-    ]
-    torch.testing.assert_close(logits_BS, tensor(logits, dtype=torch.float64))
-    assert loss.item() == pytest.approx(cross_entropy_by_loops(logits, labels_B.tolist()), rel=1e-12)
-
-
-ALL = [Softmax(), AM(scale=5.0), AAM(scale=5.0), AAM(scale=5.0, margin=1.2), AAM(scale=5.0, easy_margin=True)]
-
-
-@pytest.mark.parametrize("settings", ALL)
-def test_gradients_are_those_of_differences(settings):
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("num_centres", "num_hard", "penalty"), [(3, 2, 0.06), (1, 2, 0.3), (3, 0, 0.06), (2, 5, 0.1), (2, 99, 0.1)]
+)
+def test_sub_centres_and_the_penalty_on_the_nearest_are_those_of_loops(num_centres, num_hard, penalty, margin):
+    settings = SubCentre(scale=9.0, margin=margin, num_centres=num_centres, num_hard=num_hard, hard_penalty=penalty)
     head = head_of(settings)
+    assert num_parameters(head) == SPEAKERS * num_centres * DIM
     x_BD, labels_B = example()
-    weight_SD = head.weight_SD.detach().clone().requires_grad_()
-
-    def loss(x, weight):
-        return torch.func.functional_call(head, {"weight_SD": weight}, (x, labels_B))[0]
-
-    assert torch.autograd.gradcheck(loss, (x_BD.requires_grad_(), weight_SD))
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("settings", [AM(), AAM(), AAM(easy_margin=True)])
-def test_gradient_is_finite_where_an_embedding_lies_on_its_class_vector(settings, sign):
-    torch.manual_seed(0)
-    head = build_head(settings, DIM, SPEAKERS)
-    x_BD = (sign * 3.0 * head.weight_SD.detach()).requires_grad_()
-    loss, _ = head(x_BD, torch.arange(SPEAKERS))
-    loss.backward()
-    assert torch.isfinite(x_BD.grad).all()
-    assert torch.isfinite(head.weight_SD.grad).all()
+    x_BD[-1] = -head.weight_SD.detach()[labels_B[-1] * num_centres]
+    with torch.no_grad():
+        losses_B, hits_B = head(x_BD, labels_B)
+    rows = cosines(x_BD, head.weight_SD)
+    for row, label, loss, is_hit in zip(rows, labels_B.tolist(), losses_B.tolist(), hits_B.tolist(), strict=True):
+        nearest = [max(row[j * num_centres : (j + 1) * num_centres]) for j in range(SPEAKERS)]
+        others = sorted((j for j in range(SPEAKERS) if j != label), key=lambda j: -nearest[j])
+        logits = [9.0 * c for c in nearest]
+        for j in others[:num_hard]:
+            logits[j] = 9.0 * math.cos(math.acos(nearest[j]) - penalty)
+        logits[label] = 9.0 * aam_target(math.acos(nearest[label]), settings)
+        assert loss == pytest.approx(cross_entropy(logits, label), rel=1e-9)
+        assert is_hit == hit(nearest, label)
 
 
-@pytest.mark.parametrize("settings", [AM(margin=0.0), AAM(margin=0.0)])
-def test_without_margin_both_are_the_cross_entropy_of_the_returned_logits(settings):
-    head = head_of(settings)
+def test_one_centre_without_hard_speakers_is_aam():
     x_BD, labels_B = example()
-    loss, logits_BS = head(x_BD, labels_B)
-    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits_BS, labels_B).item(), rel=1e-6)
+    plain, other = head_of(AAM(guard="wespeaker")), head_of(SubCentre(num_centres=1, num_hard=0, guard="wespeaker"))
+    for found, expected in zip(other(x_BD, labels_B), plain(x_BD, labels_B), strict=True):
+        assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("settings", [AM(), AAM()])
-def test_the_margin_can_be_set_and_a_larger_one_costs_more(settings):
-    head = head_of(settings)
-    x_BD, labels_B = example()
-    losses, logits = [], []
-    for margin in (0.0, 0.1, 0.2, 0.4):
+def test_the_penalty_of_the_nearest_grows_with_the_margin():
+    head = head_of(SubCentre(margin=0.4, hard_penalty=0.08))
+    for margin, penalty in ((0.4, 0.08), (0.1, 0.02), (0.0, 0.0)):
         head.margin = margin
-        loss, logits_BS = head(x_BD, labels_B)
-        losses.append(loss.item())
-        logits.append(logits_BS)
-    assert losses == sorted(losses)
-    assert losses[0] < losses[-1]
-    assert all(torch.equal(logits[0], other) for other in logits)
+        assert head.penalty() == pytest.approx(penalty)
 
 
-def test_target_cosine_falls_with_the_angle_over_all_of_it():
-    head = head_of(AAM(margin=0.5))
-    cosines = torch.linspace(-1.0, 1.0, 2001, dtype=torch.float64)
-    assert (head.target_cosine(cosines).diff() > 0).all()
-
-
-@pytest.mark.parametrize("settings", ALL)
-def test_heads_compute_in_float32_under_autocast(settings):
-    torch.manual_seed(0)
-    head = build_head(settings, DIM, SPEAKERS)
+@pytest.mark.parametrize("settings", [Softmax(), L2Softmax(), L2Softmax(alpha=3.0, learn_alpha=True)])
+def test_softmax_losses_are_those_of_loops(settings):
+    head = head_of(settings)
     x_BD, labels_B = example()
-    x_BD = x_BD.to(torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss, logits_BS = head(x_BD, labels_B)
-    expected, expected_BS = head(x_BD.float(), labels_B)
-    assert (loss.dtype, logits_BS.dtype) == (torch.float32, torch.float32)
-    assert torch.equal(loss, expected)
-    assert torch.equal(logits_BS, expected_BS)
+    losses_B, hits_B = head(x_BD, labels_B)
+    weights = list(zip(head.weight_SD.tolist(), head.bias_S.tolist(), strict=True))
+    for x, label, loss, is_hit in zip(x_BD.tolist(), labels_B.tolist(), losses_B.tolist(), hits_B.tolist(), strict=True):
+        factor = 1.0 if settings.type == "softmax" else settings.alpha / norm(x)
+        logits = [factor * dot(x, w) + b for w, b in weights]
+        assert loss == pytest.approx(cross_entropy(logits, label), rel=1e-12)
+        assert is_hit == hit(logits, label)
 
 
-def test_wrong_heads_are_refused():
-    assert HEADS.keys() == HEAD_SETTINGS.keys()
-    settings = AAM()
-    object.__setattr__(settings, "type", "sphere")
-    with pytest.raises(ValueError, match="found 'sphere'"):
-        build_head(settings, DIM, SPEAKERS)
-    with pytest.raises(ValueError, match="at least 2 speakers, found 1"):
-        build_head(AAM(), DIM, 1)
+def test_alpha_is_a_parameter_only_where_it_is_learnt():
+    fixed, learnt = (build_head(L2Softmax(learn_alpha=choice), DIM, SPEAKERS) for choice in (False, True))
+    assert num_parameters(fixed) == SPEAKERS * (DIM + 1)
+    assert num_parameters(learnt) == num_parameters(fixed) + 1
+    x_BD, labels_B = example()
+    learnt(x_BD.float(), labels_B)[0].mean().backward()
+    assert learnt.alpha.item() == 16.0
+    assert learnt.alpha.grad.abs() > 0
+
+
+@pytest.mark.parametrize(
+    ("num_speakers", "p", "expected"),
+    [(5994, 0.9, 10.9), (5994, 0.95, 11.6), (5994, 0.99, 13.3), (1211, 0.9, 9.3), (1211, 0.95, 10.0), (1211, 0.99, 11.7)],
+)
+def test_the_least_alpha_is_the_published_arithmetic(num_speakers, p, expected):
+    alpha = least_alpha(p, num_speakers)
+    assert alpha == pytest.approx(expected, abs=0.05)
+    # An embedding on its class vector, the others at right angles: p is that of the softmax.
+    assert math.exp(alpha) / (math.exp(alpha) + num_speakers - 2) == pytest.approx(p)
+
+
+@pytest.mark.parametrize("settings", [AM(margin=0.0), AAM(margin=0.0), Combined(margin=0.0, cosine_margin=0.0)])
+def test_without_margin_all_are_the_cross_entropy_of_the_cosines(settings):
+    head = head_of(settings)
+    x_BD, labels_B = example()
+    losses_B, _ = head(x_BD, labels_B)
+    unit = torch.nn.functional.normalize
+    logits_BS = settings.scale * unit(x_BD) @ unit(head.weight_SD).T
+    torch.testing.assert_close(losses_B, torch.nn.functional.cross_entropy(logits_BS, labels_B, reduction="none"))
+
+
+@pytest.mark.parametrize("guard", ["but", "wespeaker"])
+@pytest.mark.parametrize("margin", [0.2, 0.5])
+def test_target_cosine_falls_with_the_angle_over_all_of_it(guard, margin):
+    found = guarded_cosine(torch.linspace(-1.0, 1.0, 2001, dtype=torch.float64), margin, guard)
+    assert (found.diff() > 0).all()
+
+
+def test_the_guard_of_wespeaker_joins_without_a_step_and_that_of_but_does_not():
+    edge = tensor([math.cos(math.pi - 0.5) - 1e-9, math.cos(math.pi - 0.5) + 1e-9], dtype=torch.float64)
+    assert guarded_cosine(edge, 0.5, "wespeaker").tolist() == pytest.approx([-1.0, -1.0], abs=1e-6)
+    step = guarded_cosine(edge, 0.5, "but").diff().item()
+    assert step == pytest.approx(-1.0 - (math.cos(math.pi - 0.5) - 0.5 * math.sin(0.5)), abs=1e-6)
+
+
+def test_guards_without_effect_are_refused():
+    with pytest.raises(ValueError, match="has no effect with easy_margin"):
+        AAM(easy_margin=True, guard="wespeaker")
+    with pytest.raises(ValueError, match="found 'none'"):
+        AAM(guard="none")

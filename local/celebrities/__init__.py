@@ -1,0 +1,1 @@
+"""VoxCeleb on disk: its folders, its metadata, and what is known about it (for local/voxceleb.py)."""

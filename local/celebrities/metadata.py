@@ -1,0 +1,42 @@
+"""Who the speakers of VoxCeleb are: vox1_meta.csv and vox2_meta.csv."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.listing.files import read_gender, read_table
+from steps.core.errors import RecipeError
+
+_PARTS = ("", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speaker:
+    """What the metadata say about a speaker; "" = nothing."""
+
+    gender: str = ""
+    nationality: str = ""
+    part: str = ""  # "dev" or "test"
+
+
+def find_metadata(name: str, folders: Iterable[Path]) -> Path | None:
+    """Return the first file of that name in the folders."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def read_speakers(path: Path, id_column: str) -> dict[str, Speaker]:
+    """Return speaker -> what the table says; between tabs or commas, blanks around the fields are taken off.
+
+    Raises:
+        RecipeError: a missing column, an unknown gender or set, or a speaker with two different entries.
+    """
+    speakers: dict[str, Speaker] = {}
+    for where, values in read_table(path, required=(id_column, "gender")):
+        name, part = values[id_column], values.get("set", "")
+        if part not in _PARTS:
+            raise RecipeError(f"{where}: set '{part}'; expected dev, test, or nothing; correct the line")
+        gender = read_gender(values["gender"], where)
+        entry = Speaker(gender=gender, nationality=values.get("nationality", ""), part=part)
+        if speakers.setdefault(name, entry) != entry:
+            raise RecipeError(f"{where}: speaker '{name}' has two different entries; expected one; correct the table")
+    return speakers

@@ -1,0 +1,284 @@
+"""Audio files of a corpus: opened in shards of its sorted lists, judged, and written as manifests.
+
+A corpus says which files there are, by kind ("speech", "noise" ...). The files of a kind are opened in shards, which may
+run in parallel; what is found about them is put together again in `read_units`, where a file that was bad, is new or has
+changed since is opened once more.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from local.listing.files import SETS, Row
+from steps.core.errors import RecipeError
+from steps.core.files import atomic_write
+from steps.data.audio import inspect_audio
+from steps.data.manifests import Utterance, check_ids, write_roots, write_set, write_utt2spk
+from steps.data.trials import Trials, write_trials
+
+BANKS = ("noise", "music", "rir")
+BAD_AUDIO = ("fail", "exclude")
+CHECK_AUDIO = ("decode", "header")
+
+_ROW_FIELDS = sorted(field.name for field in fields(Row))
+_NUM_SHOWN = 5
+
+Problem = tuple[str, str, str]  # kind, path, what is wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The audio files of one kind."""
+
+    root_name: str  # entry of [site]
+    root: Path  # where it lies on this machine
+    rows: list[Row]  # sorted by path
+    channel: int = 0  # of the files; MONO = they must have one only
+
+
+Listing = Mapping[str, Files]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """One audio file after it was opened."""
+
+    kind: str
+    row: Row
+    problem: str  # "" where it is good
+    sampling_rate: int  # Hz
+    num_samples: int
+    num_channels: int
+
+    def utterance(self, channel: int) -> Utterance:
+        """Return the whole file as an utterance."""
+        row = self.row
+        return Utterance(
+            id=row.id,
+            speaker=row.speaker,
+            gender=row.gender,
+            session=row.session,
+            corpus=row.corpus,
+            path=row.path,
+            sampling_rate=self.sampling_rate,
+            num_samples=self.num_samples,
+            num_channels=self.num_channels,
+            channel=max(0, channel),
+        )
+
+
+def site_root(site: Mapping[str, str], name: str) -> Path:
+    """Return the folder of an entry of [site].
+
+    Raises:
+        RecipeError: there is no such entry, or no such folder.
+    """
+    if not site.get(name):
+        raise RecipeError(
+            f"prepare: nothing says where the root '{name}' lies; give the folder with --data DIR (for site.corpus), or set "
+            f"site.{name} in conf/site.toml or with --set site.{name}=DIR"
+        )
+    root = Path(site[name])
+    if not root.is_dir():
+        raise RecipeError(f"site.{name} = {root}: no such folder; correct the path (or --data DIR)")
+    return root
+
+
+def bank_files(root_names: Mapping[str, str], site: Mapping[str, str], list_rows: Callable[[str, Path], list[Row]]):
+    """Return kind -> Files of the banks of noises and rooms that have an entry in [site]; a warning about the others.
+
+    Args:
+        root_names: bank -> entry of [site]; "" = none.
+        site: the folders of [site].
+        list_rows: gives the rows of a bank below its root.
+    """
+    found: dict[str, Files] = {}
+    for bank, name in root_names.items():
+        if name and not site.get(name):
+            logging.getLogger(__name__).warning("site.%s is not set: no set '%s' is made", name, bank)
+        elif name:
+            root = site_root(site, name)
+            found[bank] = Files(root_name=name, root=root, rows=list_rows(bank, root))
+    return found
+
+
+def inventory(listing: Listing, lists: Mapping[str, Path]) -> str:
+    """Return number and hash of all that manifests are made from: names and sizes of audio, contents of trial lists."""
+    digest, num_files = hashlib.sha256(), 0
+    for kind, found in listing.items():
+        for row in found.rows:
+            values = {name: getattr(row, name) for name in _ROW_FIELDS}
+            digest.update(f"{kind}\t{_size(found.root / row.path)}\t{json.dumps(values)}\n".encode())
+        num_files += len(found.rows)
+    for name, path in lists.items():
+        digest.update(f"trials\t{name}\t{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return f"{num_files} files, sha256 {digest.hexdigest()[:16]}"
+
+
+def units(listing: Listing, size: int) -> list[str]:
+    """Return the names `<kind>.<number>` of the shards of `size` files.
+
+    Raises:
+        RecipeError: an id is there twice, or cannot be used.
+    """
+    names = []
+    for kind, found in listing.items():
+        check_ids(((row.id, row.speaker, row.path) for row in found.rows), str(found.root))
+        names += [f"{kind}.{number:05d}" for number in range(-(-len(found.rows) // size))]
+    return sorted(names)
+
+
+def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool) -> None:
+    """Open the files of one shard; write `utterances.jsonl`, a line per file, and `problems.tsv` of the bad ones."""
+    kind, _, number = unit.rpartition(".")
+    found, first = listing[kind], int(number) * size
+    opened = []
+    with atomic_write(out / "utterances.jsonl") as file:
+        for row in found.rows[first : first + size]:
+            path = found.root / row.path
+            state = _state(path)  # taken first: what is changed while it is open counts as changed
+            opened.append(_open(kind, row, path, found.channel, decode))
+            values = {name: getattr(opened[-1], name) for name in ("problem", "sampling_rate", "num_samples", "num_channels")}
+            line = {"kind": kind, "id": row.id, "file": state} | values
+            file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    write_problems(out, problems(opened))
+
+
+def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bool) -> list[Opened]:
+    """Return every file, opened: as the shards say, but bad files and files changed since are opened (once more)."""
+    known: dict[tuple[str, str], dict] = {}
+    for folder in unit_folders.values():
+        with open(folder / "utterances.jsonl", encoding="utf-8") as file:
+            for line in file:
+                record = json.loads(line)
+                known[record.pop("kind"), record.pop("id", "")] = record
+    opened = []
+    for kind, found in listing.items():
+        for row in found.rows:
+            path, record = found.root / row.path, known.pop((kind, row.id), None)
+            if record is None or record["problem"] or record.pop("file") != _state(path):
+                opened.append(_open(kind, row, path, found.channel, decode))
+            else:
+                opened.append(Opened(kind=kind, row=row, **record))
+    return opened
+
+
+def problems(opened: Iterable[Opened]) -> list[Problem]:
+    """Return (kind, path, what is wrong) of the bad files."""
+    return [(each.kind, each.row.path, each.problem) for each in opened if each.problem]
+
+
+def refuse_bad(opened: list[Opened], out: Path, *, bad_audio: str, max_bad: float, hint: str = "") -> list[Problem]:
+    """Return the problems of the bad files where they are to be left out.
+
+    Raises:
+        RecipeError: there are some and bad_audio is "fail", or more than the share `max_bad` of all.
+    """
+    bad = problems(opened)
+    if not bad or (bad_audio == "exclude" and len(bad) <= max_bad * len(opened)):
+        return bad
+    write_problems(out, bad)
+    shown = "; ".join(f"{path} {what}" for _, path, what in bad[:_NUM_SHOWN])
+    limit = f" (prepare.max_bad = {max_bad:g})" if bad_audio == "exclude" else ""
+    raise RecipeError(
+        f"{len(bad)} of {len(opened)} audio files cannot be used{limit}: {shown}{'; ...' if len(bad) > _NUM_SHOWN else ''}; "
+        f'the whole list is in {out / "problems.tsv"}; repair or remove them, or set prepare.bad_audio = "exclude" and '
+        f"prepare.max_bad{hint}"
+    )
+
+
+def check_rates(utterances: Iterable[Utterance], expected: int, advice: str) -> None:
+    """Raise a RecipeError if a file has another sampling rate than expected (0: than most of them)."""
+    utterances = list(utterances)
+    counts = Counter(utterance.sampling_rate for utterance in utterances)
+    expected = expected or (counts.most_common(1)[0][0] if counts else 0)
+    if set(counts) <= {expected}:
+        return
+    first = next(utterance for utterance in utterances if utterance.sampling_rate != expected)
+    found = ", ".join(f"{rate} Hz in {count} files" for rate, count in sorted(counts.items()))
+    raise RecipeError(
+        f"sampling rates: expected {expected} Hz in all files, found {found}; for example {first.path} has "
+        f"{first.sampling_rate} Hz; convert the files, or set {advice}"
+    )
+
+
+def bank_sets(opened: Iterable[Opened]) -> dict[str, list[Utterance]]:
+    """Return the sets of noises and rooms."""
+    sets: dict[str, list[Utterance]] = {}
+    for each in opened:
+        if each.kind in BANKS and not each.problem:
+            sets.setdefault(each.kind, []).append(each.utterance(0))
+    return sets
+
+
+def write_manifests(
+    out: Path,
+    sets: Mapping[str, list[Utterance]],
+    root_names: Mapping[str, str],
+    lists: Mapping[str, Mapping[str, Trials]],
+    bad: Iterable[Problem],
+) -> None:
+    """Write sets, roots (by set), utt2spk, spk2gender, lists of trials (by folder and name), and problems.tsv."""
+    for name, utterances in sets.items():
+        write_set(out / name, utterances)
+    write_roots(out, root_names)
+    utterances = [utterance for name in SETS for utterance in sets.get(name, [])]
+    write_utt2spk(out / "utt2spk", utterances)
+    write_pairs(out / "spk2gender", {utterance.speaker: utterance.gender for utterance in utterances})
+    for folder, found in lists.items():
+        for name, trials in found.items():
+            (out / folder).mkdir(exist_ok=True)
+            write_trials(out / folder / f"{name}.txt", trials)
+    write_problems(out, bad)
+
+
+def write_pairs(path: Path, values: Mapping[str, str]) -> None:
+    """Write lines `<key> <value>`, sorted, of the keys that have a value; no file if there are none."""
+    lines = [f"{key} {value}\n" for key, value in sorted(values.items()) if value]
+    if lines:
+        with atomic_write(path) as file:
+            file.writelines(lines)
+
+
+def write_problems(out: Path, bad: Iterable[Problem]) -> None:
+    """Write lines `<kind> <path> <what is wrong>` between tabs, sorted; no file if there are none."""
+    lines = sorted("\t".join(each) + "\n" for each in bad)
+    if lines:
+        with atomic_write(out / "problems.tsv") as file:
+            file.writelines(lines)
+
+
+def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
+    info, problem = inspect_audio(path, decode=decode, channel=channel)
+    return Opened(
+        kind=kind,
+        row=row,
+        problem=problem,
+        sampling_rate=info.sampling_rate if info else 0,
+        num_samples=info.num_samples if info else 0,
+        num_channels=info.num_channels if info else 0,
+    )
+
+
+def _state(path: Path) -> str:
+    """Return what changes if a file does: name, size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"{path}, absent"
+    return f"{path}, {status.st_size} bytes, {status.st_mtime_ns} ns"
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; -1 where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1

@@ -1,0 +1,360 @@
+"""Corpus "voxceleb": VoxCeleb1 and 2 as they are distributed, with the published trial lists.
+
+Training utterances are those of the development set that `prepare.train` names; test utterances are those that the trial
+lists name, all of VoxCeleb1. The files are opened in shards of the sorted lists, which may run in parallel; sets, trials and
+the comparison with the documented counts are made in `merge`.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from local.celebrities import known
+from local.celebrities.metadata import Speaker, find_metadata, read_speakers
+from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
+from local.listing import lists, shards, splits
+from local.listing.files import SETS, Row, rows_of_bank, without_suffix
+from local.listing.shards import BANKS, Files, Listing, Opened, site_root
+from steps.core.config import field
+from steps.core.errors import RecipeError
+from steps.data.audio import MONO
+from steps.data.manifests import Utterance
+from steps.data.trials import Trials, read_trials
+
+SHARD_SIZE = 1000  # files; fixes the units, whatever the number of jobs
+UNIT_SETTINGS = ("train", "split", "check_audio")  # what a shard depends on, besides the files themselves
+
+_CHOICES = {
+    "type": ("voxceleb",),
+    "train": ("vox2_dev", "vox1_dev", "both"),
+    "split": ("published", "test"),
+    "bad_audio": shards.BAD_AUDIO,
+    "check_audio": shards.CHECK_AUDIO,
+}
+_SMALL_SHORTFALL = 0.001  # share of the utterances; many a copy lacks a file or two
+_NUM_SHOWN = 5
+_LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where VoxCeleb lies, what is trained on and what is tested."""
+
+    type: str = "voxceleb"  # the word that chooses this corpus
+    seed: int = 1  # of the dev speakers and the calibration trials
+    vox1_folder: str = "vox1"  # VoxCeleb1 below site.corpus, where site.voxceleb1 does not say where it lies
+    vox2_folder: str = "vox2"  # likewise VoxCeleb2 and site.voxceleb2
+
+    train: str = "vox2_dev"  # "vox2_dev", "vox1_dev" (never with lists that test on it) or "both"
+    split: str = "published"  # "published", or "test": no training data, as for a model that is there already
+    dev_speakers: float = 40.0  # training speakers held out: below 1 a fraction of them, else their number
+    dev_min_utterances: int = 4  # utterances; speakers with fewer are not drawn for dev
+
+    trials: str = field("", decides=False)  # list files, ';' between them; "": those published ones that are there
+    cross_session: bool = False  # made target trials (dev) only between two videos; 11 % in the published lists are not
+    max_calibration_trials: int = 30_000  # trials of the dev speakers
+
+    bad_audio: str = "fail"  # "fail" or "exclude": what is done with files that cannot be used
+    max_bad: float = 0.01  # share of the files; more of them are an error even if excluded
+    check_audio: str = "decode"  # "decode" (every sample) or "header" (fast, finds neither damage nor silence)
+    sampling_rate: int = 16000  # Hz that is expected of speech; 0 = any, but the same in all files
+
+    noise: str = "noise"  # entry of [site] with MUSAN, for the set "noise"; "" = none
+    noise_subfolders: tuple[str, ...] = ("noise",)  # of that root
+    music: str = "noise"  # likewise the set "music"
+    music_subfolders: tuple[str, ...] = ("music",)  # of that root
+    rir: str = "rir"  # entry of [site] with RIRS_NOISES, for the set "rir"; "" = none
+    rir_subfolders: tuple[str, ...] = ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")  # of that root
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
+        for name in ("dev_speakers", "max_bad", "sampling_rate"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for bank in BANKS:
+            if getattr(self, bank) and not getattr(self, f"{bank}_subfolders"):
+                raise ValueError(f"{bank}_subfolders: expected at least one folder, found none")
+
+    @property
+    def train_trees(self) -> tuple[Tree, ...]:
+        """The corpora that are trained on."""
+        if self.split == "test":
+            return ()
+        return {"vox1_dev": (VOX1,), "vox2_dev": (VOX2,), "both": (VOX1, VOX2)}[self.train]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What is on disk."""
+
+    files: Listing  # "vox1", "vox2" and the banks; rows have the split "train" or "test"
+    lists: dict[str, Path]  # name -> trial list
+    named: dict[str, frozenset[str]]  # name -> ids of the utterances in that list
+    sizes: dict[str, known.Counts]  # documented set -> what was found of it
+    speakers: dict[str, Speaker]  # of the metadata
+
+
+def inventory(settings: Settings, site: Mapping[str, str]) -> str:
+    """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
+    _corpus_of.cache_clear()
+    corpus = _corpus(settings, site)
+    return shards.inventory(corpus.files, corpus.lists)
+
+
+def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
+    """Return the names `<kind>.<number>` of the shards of files; a corpus that lacks what it needs is refused here."""
+    _corpus_of.cache_clear()
+    corpus = _corpus(settings, site)
+    _check_lists(corpus)
+    return shards.units(corpus.files, SHARD_SIZE)
+
+
+def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Path) -> None:
+    """Open the files of one shard; write `utterances.jsonl`, a line per file, and `problems.tsv` of the bad ones."""
+    decode = settings.check_audio == "decode"
+    shards.open_unit(_corpus(settings, site).files, unit, out, size=SHARD_SIZE, decode=decode)
+
+
+def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
+    """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots and problems.tsv."""
+    corpus = _corpus(settings, site)
+    opened = shards.read_units(corpus.files, unit_folders, decode=settings.check_audio == "decode")
+    bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    sets = _sets(settings, opened)
+    trials = {name: lists.given_trials(path, sets["test"], prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
+    sets |= shards.bank_sets(opened)
+    shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
+    _write_nationalities(corpus, sets, out)
+    for is_expected, line in _comparison(corpus, sets, trials):
+        _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
+
+
+def _corpus(settings: Settings, site: Mapping[str, str]) -> Corpus:
+    return _corpus_of(settings, tuple(sorted(site.items())))
+
+
+# A worker does many shards of one listing, and listing a million files takes longer than a shard.
+@lru_cache(maxsize=1)
+def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> Corpus:
+    site = dict(site_items)
+    places = _places(settings, site)
+    speakers: dict[str, Speaker] = {}
+    for tree in (VOX1, VOX2):
+        path = find_metadata(tree.metadata, places)
+        speakers |= read_speakers(path, tree.id_column) if path else {}
+    found = {VOX1.name: _tree_files(settings, site, VOX1, speakers)}
+    listed = _lists(settings, places)
+    named = {name: _named(path, path.stat().st_mtime_ns) for name, path in listed.items()}
+    _check_disjoint(settings, found[VOX1.name].rows, listed, named)
+    if VOX2 in settings.train_trees:
+        found[VOX2.name] = _tree_files(settings, site, VOX2, speakers)
+    sizes = {}
+    for tree_name, files in found.items():
+        for part in sorted({row.split for row in files.rows}):
+            rows = [row for row in files.rows if row.split == part]
+            sizes[f"{tree_name}_{part}"] = known.Counts(speakers=len({row.speaker for row in rows}), utterances=len(rows))
+    files = {name: replace(each, rows=_used(settings, name, each.rows, named)) for name, each in found.items()}
+    _check_one_root(settings, files)
+    root_names = {bank: getattr(settings, bank) for bank in BANKS}
+    files |= shards.bank_files(root_names, site, lambda bank, root: _bank_rows(settings, bank, root))
+    return Corpus(files=files, lists=listed, named=named, sizes=sizes, speakers=speakers)
+
+
+def _place(settings: Settings, site: Mapping[str, str], tree: Tree) -> tuple[str, Path, str]:
+    """Return (name of the root in [site], the root, the corpus's folder below it)."""
+    if site.get(tree.site_name):
+        return tree.site_name, site_root(site, tree.site_name), ""
+    if not site.get("corpus"):
+        raise RecipeError(
+            f"prepare: nothing says where {tree.title} lies; give the folder that holds {settings.vox1_folder}/ and "
+            f"{settings.vox2_folder}/ with --data DIR (for site.corpus), or set site.{tree.site_name} in conf/site.toml or with "
+            f"--set site.{tree.site_name}=DIR"
+        )
+    folder = {VOX1: settings.vox1_folder, VOX2: settings.vox2_folder}[tree].strip("/")
+    return "corpus", site_root(site, "corpus"), folder
+
+
+def _places(settings: Settings, site: Mapping[str, str]) -> list[Path]:
+    """Return the folders in which lists and metadata are looked for."""
+    roots = [Path(site["corpus"])] if site.get("corpus") else []
+    for tree in (VOX1, VOX2):
+        if tree is VOX1 or site.get(tree.site_name) or site.get("corpus"):
+            _, root, folder = _place(settings, site, tree)
+            roots.append(root / folder)
+    return list(dict.fromkeys(place for root in roots for place in (root, root / "meta")))
+
+
+def _tree_files(settings: Settings, site: Mapping[str, str], tree: Tree, speakers: Mapping[str, Speaker]) -> Files:
+    """Return all files of VoxCeleb1, or those of the development set of VoxCeleb2; split = part."""
+    root_name, root, folder = _place(settings, site, tree)
+    parts = ("dev", "test") if tree is VOX1 else ("dev",)
+    rows = find_rows(tree, root, folder, speakers, parts)
+    if not rows or (tree in settings.train_trees and all(row.split != "dev" for row in rows)):
+        what = f"of the {'development set of ' if rows or tree is VOX2 else ''}{tree.title}"
+        raise RecipeError(
+            f"{root / folder}: no audio {what} there; expected {expected_layout(tree, root / folder)}; give the folder that "
+            f"holds {settings.vox1_folder}/ and {settings.vox2_folder}/ with --data DIR, or set site.{tree.site_name}"
+            + ("" if tree is VOX1 else ', or prepare.split = "test" to do without training data')
+        )
+    return Files(root_name=root_name, root=root, rows=rows, channel=MONO)
+
+
+def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
+    """Return name -> trial list: those asked for, or the published ones that are there."""
+    wanted = settings.trials
+    if not wanted:
+        wanted = ";".join(name for name in known.LIST_NAMES if any((place / name).is_file() for place in places))
+    files = lists.find_lists(wanted, places)
+    if not files:
+        raise RecipeError(
+            f"no trial list: looked for {', '.join(known.LIST_NAMES)} in {', '.join(map(str, places))}; expected at least one; "
+            "put the lists that VoxCeleb's site offers there, or set prepare.trials to the names of others"
+        )
+    found: dict[str, Path] = {}
+    for path in files.values():
+        name = known.LIST_NAMES.get(path.name, path.stem)
+        if found.setdefault(name, path) != path:
+            raise RecipeError(f"{found[name]} and {path} would both be the list '{name}'; expected one; rename the other")
+    return found
+
+
+@lru_cache(maxsize=32)
+def _named(path: Path, mtime_ns: int) -> frozenset[str]:
+    """Return the ids of the utterances in a list; its time is an argument so that a changed list is read again."""
+    trials = read_trials(path)
+    return frozenset(without_suffix(name.removeprefix("./")) for name in {*trials.enrol_ids, *trials.test_ids})
+
+
+def _check_disjoint(settings: Settings, rows: list[Row], files: Mapping[str, Path], named: Mapping[str, frozenset[str]]) -> None:
+    """Raise a RecipeError if a list tests on speakers that are trained on."""
+    if VOX1 not in settings.train_trees:
+        return
+    trained_on = {row.speaker for row in rows if row.split == "dev"}
+    shared = {name: {utterance.partition("/")[0] for utterance in ids} & trained_on for name, ids in named.items()}
+    bad = {name: len(speakers) for name, speakers in shared.items() if speakers}
+    if bad:
+        good = [name for name in files if name not in bad]
+        advice = f'set prepare.trials = "{";".join(files[name].name for name in good)}"' if good else "give other lists"
+        raise RecipeError(
+            f'prepare.train = "{settings.train}" trains on the development set of VoxCeleb1, and its speakers are tested in '
+            f"{', '.join(f'{files[name]} ({num} speakers)' for name, num in bad.items())}; expected that nobody is in "
+            f'both, as error rates would mean nothing; {advice}, or prepare.train = "vox2_dev"'
+        )
+
+
+def _used(settings: Settings, tree_name: str, rows: list[Row], named: Mapping[str, frozenset[str]]) -> list[Row]:
+    """Return the rows that are trained on or tested, with that as their split."""
+    is_trained = tree_name in {tree.name for tree in settings.train_trees}
+    tested = frozenset().union(*named.values()) if tree_name == VOX1.name else frozenset()
+    used = []
+    for row in rows:
+        if row.id in tested:
+            used.append(replace(row, split="test"))
+        elif is_trained and row.split == "dev":
+            used.append(replace(row, split="train"))
+    return used
+
+
+def _check_one_root(settings: Settings, files: Listing) -> None:
+    names = {files[tree.name].root_name for tree in settings.train_trees}
+    if len(names) > 1:
+        where = " and ".join(f"site.{name}" for name in sorted(names))
+        raise RecipeError(
+            f'prepare.train = "{settings.train}": the training set lies below {where}; '
+            "expected one root for a set; put links to both into one folder, as vox1 and vox2, and give it with --data DIR, "
+            "without these entries of [site]"
+        )
+
+
+def _check_lists(corpus: Corpus) -> None:
+    """Raise a RecipeError if a list names an utterance that is not there."""
+    there = {row.id for row in corpus.files[VOX1.name].rows}
+    for name, ids in corpus.named.items():
+        missing = sorted(ids - there)
+        if missing:
+            shown = ", ".join(f"'{utterance}'" for utterance in missing[:_NUM_SHOWN])
+            raise RecipeError(
+                f"{corpus.lists[name]}: {len(missing)} of its {len(ids)} utterances are not there: {shown}"
+                f"{', ...' if len(missing) > _NUM_SHOWN else ''}; expected all of them below "
+                f"{corpus.files[VOX1.name].root}, as a figure belongs to a whole list; complete VoxCeleb1 (E and H need dev "
+                "and test), or choose the lists with prepare.trials"
+            )
+
+
+def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
+    """Return the rows of a bank; ids begin with the name of the subfolder, as rooms are numbered in each of them anew."""
+    rows = []
+    for subfolder in (name.strip("/") for name in getattr(settings, f"{bank}_subfolders")):
+        found = rows_of_bank(root, subfolder, "")
+        if not found:
+            raise RecipeError(
+                f"{root / subfolder}: no audio file for the set '{bank}'; correct site.{getattr(settings, bank)} or "
+                f'prepare.{bank}_subfolders, or set prepare.{bank} = "" to do without'
+            )
+        names = [f"{subfolder.rpartition('/')[2]}/{row.id}" for row in found]
+        rows += [replace(row, id=name, speaker=name) for row, name in zip(found, names, strict=True)]
+    return sorted(rows, key=lambda row: row.path)
+
+
+def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]]:
+    """Return the sets train, dev and test, those that are not empty."""
+    speech = [(each.row.split, each.utterance(MONO)) for each in opened if each.kind not in BANKS and not each.problem]
+    shards.check_rates((item for _, item in speech), settings.sampling_rate, "prepare.sampling_rate")
+    train, test = ([item for split, item in speech if split == name] for name in ("train", "test"))
+    if train:
+        least = settings.dev_min_utterances
+        train, dev = splits.hold_out_dev(train, settings.dev_speakers, min_utterances=least, seed=settings.seed)
+    sets = {"train": train, "dev": dev if train else [], "test": test}
+    splits.check_disjoint(sets)
+    return {name: utterances for name, utterances in sets.items() if utterances}
+
+
+def _calibration(settings: Settings, dev: list[Utterance]) -> dict[str, Trials]:
+    if not dev:
+        return {}
+    limits = {"max_trials": settings.max_calibration_trials, "cross_session": settings.cross_session}
+    return {"dev": lists.calibration_trials(dev, seed=settings.seed, **limits)}
+
+
+def _root_name(corpus: Corpus, set_name: str) -> str:
+    """Return the entry of [site] that the paths of a set are relative to."""
+    if set_name in BANKS:
+        return corpus.files[set_name].root_name
+    split = "test" if set_name == "test" else "train"
+    return next(found.root_name for found in corpus.files.values() if any(row.split == split for row in found.rows))
+
+
+def _write_nationalities(corpus: Corpus, sets: Mapping[str, list[Utterance]], out: Path) -> None:
+    speakers = {utterance.speaker for name in SETS for utterance in sets.get(name, [])}
+    entries = {name: corpus.speakers[name].nationality for name in speakers & corpus.speakers.keys()}
+    shards.write_pairs(out / "spk2nationality", entries)
+
+
+def _comparison(corpus: Corpus, sets: Mapping[str, list[Utterance]], trials: Mapping[str, Trials]) -> list[tuple[bool, str]]:
+    """Return (as documented?, line) about each set and list on disk, and a line about each set that was made."""
+    lines = []
+    for name, found in corpus.sizes.items():
+        is_equal, text = known.compare(found, known.SETS[name])
+        missing = 1 - found.utterances / known.SETS[name].utterances
+        meaning = "a few files less do no harm" if 0 <= missing <= _SMALL_SHORTFALL else "this is not the published set"
+        lines.append((is_equal, f"{name}: {text}; {'as documented' if is_equal else meaning}"))
+    for name, path in corpus.lists.items():
+        ids = corpus.named[name]
+        speakers = {utterance.partition("/")[0] for utterance in ids}
+        found = known.Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
+        is_equal, text = known.compare(found, known.LISTS.get(name))
+        meaning = "as documented" if name in known.LISTS else "a list of your own"
+        if not is_equal:
+            meaning = "this is not the published list: do not compare its figures with published ones"
+        lines.append((is_equal, f"{name} ({path.name}): {text}; {meaning}"))
+    for name in [name for name in SETS if name in sets]:
+        speakers = {utterance.speaker for utterance in sets[name]}
+        unknown = len(speakers - corpus.speakers.keys())
+        where = f"; the metadata say nothing about {unknown:,} of them" if unknown else ""
+        lines.append((True, f"set {name}: {len(sets[name]):,} utterances of {len(speakers):,} speakers{where}"))
+    return lines

@@ -1,0 +1,72 @@
+"""The batches of each epoch, drawn, or made of the pairs that the network finds hardest."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from steps.core import files
+from steps.core.rng import generator
+from steps.data.mining import mine_hard_negatives
+from steps.data.sampling import Batch, Example, epoch_batches
+from steps.examples.training_set import TrainingSet
+from steps.nnet.train_settings import Train
+from steps.nnet.training import Training
+
+MOST_MINED = 20_000  # utterances that are embedded to find hard pairs among, drawn anew for each epoch
+MINING_BATCH = 32
+
+
+class EpochBatches:
+    """Gives the batches of the epoch under way; `steps_per_epoch` is their number."""
+
+    def __init__(self, settings: Train, data: TrainingSet, *, min_frames: int, max_frames: int, folder: Path) -> None:
+        """Prepares the draw.
+
+        Raises:
+            ValueError: the training set cannot be sampled as the settings say.
+        """
+        self.settings, self.data, self.folder = settings, data, folder
+        self.min_frames, self.max_frames = min_frames, max_frames
+        self.lengths_N = None
+        if settings.sampling == "whole" or settings.pair_weights == "length":
+            self.lengths_N = np.array([data.num_frames(name) for name in data.utterances])
+        self.steps_per_epoch = len(self._drawn(1))
+
+    def __call__(self, training: Training) -> list[Batch]:
+        """Returns the batches of the epoch under way."""
+        if not self.settings.mined_pairs:
+            return self._drawn(training.epoch)
+        path = self.folder / "pairs" / f"{training.epoch:04d}.json"  # a resumed epoch goes on with what it began with
+        if path.is_file():
+            pairs_P2 = np.array(files.read_json(path), dtype=np.int64)
+        else:
+            pairs_P2 = self._mine(training)
+            path.parent.mkdir(exist_ok=True)
+            files.write_json(path, pairs_P2.tolist())
+        return self._drawn(training.epoch, pairs_P2)
+
+    def _drawn(self, epoch: int, mined_P2: np.ndarray | None = None) -> list[Batch]:
+        s = self.settings
+        return epoch_batches(
+            seed=s.seed, epoch=epoch, labels=self.data.labels, sampling=s.sampling, examples_per_epoch=s.examples_per_epoch,
+            batch_size=s.batch_size, min_frames=self.min_frames, max_frames=self.max_frames, group_size=s.group_size,
+            pair_weights=s.pair_weights, pair_same_file=s.pair_same_file, mined_P2=mined_P2, lengths_N=self.lengths_N,
+        )  # fmt: skip
+
+    def _mine(self, training: Training) -> np.ndarray:
+        """Rows (two utterances of different speakers) that one crop of each makes nearest, of many random pairs."""
+        s, rng = self.settings, generator(self.settings.seed, "mining", training.epoch)
+        count = min(MOST_MINED, len(self.data.utterances))
+        chosen_N = np.sort(rng.choice(len(self.data.utterances), size=count, replace=False))
+        embeddings = []
+        training.model.eval()
+        for start in range(0, count, MINING_BATCH):
+            examples = tuple(Example(int(n), -1 - int(n)) for n in chosen_N[start : start + MINING_BATCH])
+            feats_BTF, _ = self.data.make_batch(Batch(training.epoch, -1, self.max_frames, examples))
+            with torch.inference_mode(), training.autocast():
+                embeddings.append(training.model(feats_BTF.to(training.device)).float().cpu().numpy())
+        rows_P2 = mine_hard_negatives(
+            rng, self.data.labels[chosen_N], np.concatenate(embeddings), num_pairs=s.mined_pairs, share=s.mined_share
+        )
+        return chosen_N[rows_P2]
