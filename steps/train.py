@@ -91,11 +91,19 @@ def _check(job: Job) -> None:
     """Raises RecipeError for settings that do not go together."""
     s: Train = job.settings.train
     path = job.input("manifests") / "calibration" / "dev.txt"
-    if (s.patience or s.average_of == "best" or s.decay == "plateau") and not path.is_file():
+    monitored = s.patience or s.average_of == "best" or s.decay == "plateau" or s.monitor == "one_shot"
+    if monitored and not path.is_file():
         raise RecipeError(
-            f"{path}: there are no trials of held-out training speakers, which train.patience, train.average_of = 'best' and "
-            "train.decay = 'plateau' look at; set prepare.dev_speakers, or patience = 0, average_of = 'last' and another decay"
+            f"{path}: there are no trials of held-out training speakers, which train.patience, train.average_of = 'best', "
+            "train.decay = 'plateau' and train.monitor = 'one_shot' look at; set prepare.dev_speakers, or do without these"
         )
+    if s.monitor == "one_shot":
+        from steps.monitor.dev import one_shot_tasks
+
+        try:
+            one_shot_tasks(s, job.input("manifests"))
+        except ValueError as error:
+            raise RecipeError(f"train.monitor = 'one_shot': {error}; hold out more (prepare.dev_speakers)") from None
     needed = getattr(job.settings.head, "batches", ())
     if needed and s.sampling not in needed:
         raise RecipeError(

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from steps.backend.cosine import cosine_pairs
-from steps.backend.few_shot import draw_tasks, task_accuracy
+from steps.backend.few_shot import Tasks, draw_tasks, task_accuracy
 from steps.core.rng import generator
 from steps.data.archive import Archive
 from steps.data.manifests import read_set
 from steps.data.trials import read_trials
 from steps.metrics.error_rates import eer
 from steps.nnet.inference import embed, length_batches
+from steps.nnet.train_settings import Train
 from steps.nnet.training import Training
-
-ONE_SHOT_WAYS = 5  # speakers of a 1-shot task
 
 
 def dev_trials(manifests: Path) -> Path:
@@ -45,19 +44,25 @@ def dev_figures(training: Training, manifests: Path, features: Path) -> dict[str
     scores = cosine_pairs(embeddings_ND - embeddings_ND.mean(axis=0), enrol, test)
     figures = {"dev_eer": float(eer(scores[trials.is_target], scores[~trials.is_target]))}
     if training.settings.monitor == "one_shot":
-        figures["dev_one_shot"] = _one_shot(training, manifests, archive.ids, embeddings_ND)
+        figures["dev_one_shot"] = _one_shot(training, manifests, place, embeddings_ND)
     return figures
 
 
-def _one_shot(training: Training, manifests: Path, ids: list[str], embeddings_ND: np.ndarray) -> float:
-    """Accuracy of 1-shot tasks among five speakers, by Euclidean distance; the same tasks in every epoch."""
-    speaker_of = {utterance.id: utterance.speaker for utterance in read_set(manifests, "dev")}
-    speakers = np.array([speaker_of[name] for name in ids])
+def one_shot_tasks(settings: Train, manifests: Path) -> tuple[list[str], Tasks]:
+    """Returns the held-out utterances and the 1-shot tasks among them, which are the same after every epoch.
+
+    Raises:
+        ValueError: there are too few speakers with two utterances.
+    """
+    held_out = sorted(read_set(manifests, "dev"), key=lambda utterance: utterance.id)
     tasks = draw_tasks(
-        generator(training.settings.seed, "one-shot"),
-        speakers,
-        ways=ONE_SHOT_WAYS,
-        shots=1,
-        num_tasks=training.settings.one_shot_tasks,
-    )
-    return task_accuracy(tasks, embeddings_ND, "euclidean")
+        generator(settings.seed, "one-shot"), [utterance.speaker for utterance in held_out],
+        ways=settings.one_shot_ways, shots=1, num_tasks=settings.one_shot_tasks,
+    )  # fmt: skip
+    return [utterance.id for utterance in held_out], tasks
+
+
+def _one_shot(training: Training, manifests: Path, place: dict[str, int], embeddings_ND: np.ndarray) -> float:
+    """Accuracy of the 1-shot tasks by Euclidean distance."""
+    ids, tasks = one_shot_tasks(training.settings, manifests)
+    return task_accuracy(tasks, embeddings_ND[[place[name] for name in ids]], "euclidean")

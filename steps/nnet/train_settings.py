@@ -54,8 +54,9 @@ class Train:
     margin_end_epoch: float = 0.0  # and has its full value from here on
     margin_growth: str = "linear"  # "linear" or "exponential"
 
-    monitor: str = "eer"  # what patience, plateau and "best" look at: dev "eer", or "one_shot" accuracy among five dev speakers
-    one_shot_tasks: int = 500  # tasks of that accuracy
+    monitor: str = "eer"  # what patience, plateau and "best" look at: dev "eer", or "one_shot" accuracy
+    one_shot_tasks: int = 500  # tasks of that accuracy: whose voice is it, of the held-out speakers' one utterance each
+    one_shot_ways: int = 5  # speakers of a task
     patience: int = 0  # epochs without a better monitored figure after which training stops; 0: never
     average: int = 1  # the model is the mean of the weights of so many epochs
     average_of: str = "last"  # "last" epochs or "best" epochs by the monitored figure
@@ -85,8 +86,8 @@ class Train:
         for name, least in (
             ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1), ("examples_per_epoch", 0),
             ("workers", 1), ("patience", 0), ("group_size", 0), ("mined_pairs", 0), ("plateau_patience", 1),
-            ("one_shot_tasks", 1), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0), ("plateau_delta", 0),
-            ("checkpoint_seconds", 0),
+            ("one_shot_tasks", 1), ("one_shot_ways", 2), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0),
+            ("plateau_delta", 0), ("checkpoint_seconds", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")

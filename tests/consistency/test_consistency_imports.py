@@ -170,7 +170,7 @@ OPTIONS = {
     "report": ("manifests", "scores"),
 }  # fmt: skip
 OTHER = {
-    "prepare": "prepare.seed=7", "extract": "features.num_mel_bins=23", "augment": "augment.seed=7", "train": "train.seed=7",
+    "prepare": "prepare.seed=7", "extract": "features.num_mel_bins=23", "augment": "augment.mode=none", "train": "train.seed=7",
     "embed": "embed.window=3.0", "score": "score.seed=7", "fuse": "fuse.prior=0.2", "report": "report.title=Other",
 }  # fmt: skip
 FINISHED = """

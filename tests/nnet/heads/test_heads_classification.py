@@ -6,8 +6,18 @@ from torch.func import functional_call
 
 from steps.nnet.models import HEADS, build_head
 from steps.nnet.settings import (
-    AAM, AM, HEAD_SETTINGS, ASoftmax, Centre, Combined, Heo, L2Softmax, Softmax, SphereFace2, SubCentre,
-)  # fmt: skip
+    AAM,
+    AM,
+    HEAD_SETTINGS,
+    ASoftmax,
+    Centre,
+    Combined,
+    Heo,
+    L2Softmax,
+    Softmax,
+    SphereFace2,
+    SubCentre,
+)
 from tests.nnet.heads.loops import BATCH, DIM, SPEAKERS, example, head_of
 
 ALL = [

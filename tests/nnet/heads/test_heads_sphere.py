@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from steps.nnet.heads.sphere import falling_cosine
+from steps.nnet.models import build_head
 from steps.nnet.settings import ASoftmax, SphereFace2
 from tests.nnet.heads.loops import cosines, cross_entropy, example, head_of, hit, norm
 
@@ -111,8 +112,6 @@ def test_sphereface2_is_that_of_loops(form, values):
 
 def test_the_bias_of_sphereface2_is_learnt_and_begins_at_zero():
     torch.manual_seed(0)
-    from steps.nnet.models import build_head
-
     head = build_head(SphereFace2(), 5, 7)
     assert head.bias.item() == 0.0
     x_BD, labels_B = example()
