@@ -93,8 +93,9 @@ run() {
   python -m "$@" "${common[@]}"
 }
 
-while IFS=$'\t' read -r name features augmented network begins last fused; do
+while IFS=$'\t' read -r name features augmented network begins last folder fused; do
   if [ -n "$fused" ]; then continue; fi  # the line about the fusion, see stage 7
+  prepared=$folder
   config=(--config "recipes/$recipe/$name.toml" --set "system.name=$name")
   trained=$top/$network/model
   init=()
@@ -114,16 +115,16 @@ while IFS=$'\t' read -r name features augmented network begins last fused; do
   fi
 
   # 1. Which recordings there are, who speaks in them, and which pairs are compared.
-  run 1 "prepare $recipe" steps.prepare "${config[@]}" --out "$top/manifests"
+  run 1 "prepare $recipe" steps.prepare "${config[@]}" --out "$top/$prepared"
 
   # 2. Features of every utterance.
-  run 2 "extract $features" steps.extract "${config[@]}" --manifests "$top/manifests" --out "$top/features/$features"
+  run 2 "extract $features" steps.extract "${config[@]}" --manifests "$top/$prepared" --out "$top/features/$features"
 
   # 3. Noise, rooms and voices to train against.
-  $train 3 "augment $augmented" steps.augment "${config[@]}" --manifests "$top/manifests" --out "$top/augmented/$augmented"
+  $train 3 "augment $augmented" steps.augment "${config[@]}" --manifests "$top/$prepared" --out "$top/augmented/$augmented"
 
   # 4. The network. Goes on from its last checkpoint if it was interrupted.
-  $train 4 "train $network" steps.train "${config[@]}" --manifests "$top/manifests" \
+  $train 4 "train $network" steps.train "${config[@]}" --manifests "$top/$prepared" \
     --features "$top/features/$features" --augmented "$top/augmented/$augmented" "${init[@]}" --out "$top/$network/model"
   if [ "$last" = 4 ]; then continue; fi  # only trained, for another system to begin with
 
@@ -132,15 +133,19 @@ while IFS=$'\t' read -r name features augmented network begins last fused; do
     --out "$top/$network/embeddings"
 
   # 6. Back end, scores, calibration, figures.
-  run 6 "score $name" steps.score "${config[@]}" --manifests "$top/manifests" --embeddings "$top/$network/embeddings" \
+  run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$network/embeddings" \
     "${backend[@]}" --out "$top/$name/scores"
 done <<<"$plan"
+
+# What systems were trained on may differ (system.data); the lists that they are compared on are those of the plain one.
+manifests=$top/manifests
+if [ ! -d "$manifests" ] && [ -n "${prepared:-}" ]; then manifests=$top/$prepared; fi
 
 # 7. Several systems as one, where the recipe says which (fusion.toml) and all of them have been scored.
 scores=()
 missing=()
 fusion=
-while IFS=$'\t' read -r name _ _ _ _ _ fused; do
+while IFS=$'\t' read -r name _ _ _ _ _ _ fused; do
   for each in $fused; do
     fusion=$name
     scores+=(--scores "$top/$each/scores")
@@ -150,7 +155,7 @@ done <<<"$plan"
 if [ "${#missing[@]}" -gt 0 ] && [ "$stop_stage" -ge 7 ] && [ -z "$model" ]; then
   echo "stage 7: $fusion is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
 elif [ "${#missing[@]}" -eq 0 ] && [ -n "$fusion" ]; then
-  run 7 "fuse $fusion" steps.fuse --config "recipes/$recipe/fusion.toml" --manifests "$top/manifests" "${scores[@]}" \
+  run 7 "fuse $fusion" steps.fuse --config "recipes/$recipe/fusion.toml" --manifests "$manifests" "${scores[@]}" \
     --out "$top/$fusion/scores"
 fi
 
@@ -159,4 +164,4 @@ results=()
 for each in "$top"/*/scores; do results+=(--scores "$each"); done
 for each in "$top"/*/model; do if [ -d "$each" ]; then results+=(--model "$each"); fi; done
 run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" --set "report.recipe=$recipe" \
-  --manifests "$top/manifests" "${results[@]}" --out "$top/report"
+  --manifests "$manifests" "${results[@]}" --out "$top/report"

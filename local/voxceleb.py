@@ -125,7 +125,8 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
     opened = shards.read_units(corpus.files, unit_folders, decode=settings.check_audio == "decode")
     bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
     sets = _sets(settings, opened)
-    trials = {name: lists.given_trials(path, sets["test"], prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    test = sets.get("test", [])
+    trials = {name: lists.given_trials(path, test, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
     found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     sets |= shards.bank_sets(opened)
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
@@ -141,6 +142,7 @@ def _corpus(settings: Settings, site: Mapping[str, str]) -> Corpus:
 # A worker does many shards of one listing, and listing a million files takes longer than a shard.
 @lru_cache(maxsize=1)
 def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> Corpus:
+    """Return what is on disk, or refuse it: audio, lists and metadata, and that nobody who is tested is trained on."""
     site = dict(site_items)
     places = _places(settings, site)
     speakers: dict[str, Speaker] = {}
@@ -154,9 +156,9 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
     if VOX2 in settings.train_trees:
         found[VOX2.name] = _tree_files(settings, site, VOX2, speakers)
     sizes = {}
-    for tree_name, files in found.items():
-        for part in sorted({row.split for row in files.rows}):
-            rows = [row for row in files.rows if row.split == part]
+    for tree_name, each in found.items():
+        for part in sorted({row.split for row in each.rows}):
+            rows = [row for row in each.rows if row.split == part]
             sizes[f"{tree_name}_{part}"] = known.Counts(speakers=len({row.speaker for row in rows}), utterances=len(rows))
     files = {name: replace(each, rows=_used(settings, name, each.rows, named)) for name, each in found.items()}
     _check_one_root(settings, files)

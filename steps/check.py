@@ -1,8 +1,8 @@
 """Check a recipe's systems against every stage before the first one starts; no stage itself.
 
 `python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system,
-`<system> <features> <augmented> <system whose network it uses> <system whose network it begins with> <last stage>` (names of
-folders, tabs between them), for run.sh to loop over, and one about the fusion, if the recipe has one. A system that another one
+`<system> <features> <augmented> <system whose network it uses> <system whose network it begins with> <last stage> <manifests>`
+(names of folders, tabs between them), for run.sh to loop over, and one about the fusion, if the recipe has one. A system that another one
 begins with comes before it; if it was not asked for, its last stage is 4.
 A typing error in the settings of stage 6 is thus found before stage 4 has trained for a day.
 """
@@ -64,10 +64,12 @@ def check_systems(recipe: Path, systems: list[str], assignments: list[str]) -> l
 
 
 def _line(system: str, built: dict[str, Any], last_stage: str) -> str:
-    augmented, features = built["augment"].name, built["features"].name
+    augmented, features, names = built["augment"].name, built["features"].name, built["system"]
     if built["augment"].mode != "online":  # a bank of sounds serves any features
         augmented += f"-{features}"
-    return "\t".join((system, features, augmented, built["system"].model or system, built["train"].init or "-", last_stage, ""))
+    of_data = f"-{names.data}" if names.data else ""
+    folders = (features + of_data, augmented + of_data, names.model or system, built["train"].init or "-")
+    return "\t".join((system, *folders, last_stage, f"manifests{of_data}", ""))
 
 
 def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
@@ -82,13 +84,13 @@ def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
     files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else PLAIN_SCORING]
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = _build(files, stages, [f"system.name={name}", *assignments])
-    return "\t".join((name, built["features"].name, "-", name, "-", "8", ""))
+    return "\t".join((name, built["features"].name, "-", name, "-", "8", "manifests", ""))
 
 
 def check_fusion(recipe: Path, assignments: list[str]) -> str:
     """The line about the recipe's fusion: its name, and the systems that it needs."""
     built = _build([recipe / "fusion.toml"], [fuse.STAGE], assignments)["fuse"]
-    return "\t".join((built.name, "-", "-", "-", "-", "-", " ".join(built.systems)))
+    return "\t".join((built.name, "-", "-", "-", "-", "-", "-", " ".join(built.systems)))
 
 
 def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> dict[str, Any]:

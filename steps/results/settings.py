@@ -11,3 +11,6 @@ class System:
 
     name: str = field(decides=False)  # of the system whose scores these are; its folder
     model: str = field("", decides=False)  # the system whose network it uses, if not its own
+    # the name of the preparation that it is trained on, where the systems of a recipe are trained on several: its manifests,
+    # features and sounds lie in folders that end in "-<data>"
+    data: str = field("", decides=False)

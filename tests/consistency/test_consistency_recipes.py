@@ -49,7 +49,7 @@ def test_a_system_passes_the_check_of_all_its_stages(recipe, system):
     lines = [line.split("\t") for line in check.check_systems(recipe, [system], [])]
     assert lines[-1][0] == system
     assert lines[-1][5] == "8"
-    assert {len(line) for line in lines} == {7}
+    assert {len(line) for line in lines} == {8}
     assert {line[3] for line in lines} <= set(_systems(recipe)), "uses the network of a system that there is not"
     assert [line[5] for line in lines[:-1]] == ["4"] * (len(lines) - 1)
 
@@ -61,7 +61,7 @@ def test_all_systems_of_a_recipe_pass_together(recipe, monkeypatch, capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     names = [line[0] for line in lines]
     assert names[: len(_systems(recipe))] == list(read_facts(recipe).systems)
-    for system in [name for line in lines for name in line[6].split()]:
+    for system in [name for line in lines for name in line[7].split()]:
         assert system in names, "the fusion needs a system that there is not"
 
 

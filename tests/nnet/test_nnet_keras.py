@@ -50,11 +50,11 @@ def test_a_siamese_network_gives_the_embeddings_of_keras_layers(tmp_path, rng, w
     }
 
 
-def test_pool_sizes_are_those_of_the_file(tmp_path, rng):
+def test_pool_sizes_and_dropout_are_those_of_the_file(tmp_path, rng):
     path = tmp_path / "model.hdf5"
-    weights, _ = keras_file.write_siamese(h5py, path, rng, pools=(4, 2, 1, 3))
+    weights, _ = keras_file.write_siamese(h5py, path, rng, pools=(4, 2, 1, 3), rate=0.15)
     settings, state, _ = read_keras(path)
-    assert settings.pool_sizes == (4, 2, 1, 3)
+    assert (settings.pool_sizes, settings.dropout) == ((4, 2, 1, 3), 0.15)
     assert_same_embeddings(network(settings, state), weights, rng, (4, 2, 1, 3))
 
 

@@ -97,7 +97,7 @@ class AAMHead(MarginHead):
 class CombinedHead(MarginHead):
     """cos(m_s angle + m_a) - m_c; m_a is `margin`. No guard where m_s angle + m_a passes pi.
 
-    Source: edualc/ZHAW_deep_voice, networks/losses.py (equation 2 of papers/zhaw_bilstm_aam.txt).
+    Source: edualc/ZHAW_deep_voice, networks/losses.py (equation 2 of Lehmann and Stadelmann).
     """
 
     def __init__(self, settings: Combined, input_dim: int, num_speakers: int) -> None:

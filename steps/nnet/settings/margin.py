@@ -93,7 +93,7 @@ class Combined:
     The defaults are those of the ZHAW BiLSTM system. There is no guard where the changed angle passes pi, as in its code:
     harmless with a margin of 0.05.
 
-    Source: papers/zhaw_bilstm_aam.txt, equation 2 (m_s, m_a, m_c); edualc/ZHAW_deep_voice, networks/losses.py.
+    Source: Lehmann and Stadelmann (ZHAW), equation 2 (m_s, m_a, m_c); edualc/ZHAW_deep_voice, networks/losses.py.
     """
 
     type: str = "combined"
