@@ -10,14 +10,14 @@ jobs=             # processes that share a stage's work; default: as many as the
 launcher=local    # where they run
 exp=exp           # where everything is written
 data=             # the corpus's folder, for recipes that read one
-model=            # a trained model to use instead of training one (stages 3, 4 and 7 are passed over)
+model=            # a trained model (its folder, or a Keras HDF5 file of voicemap) to use instead of training one (stages 3, 4 and 7 are passed over)
 settings=()       # --set section.key=value, may be repeated
 force=()          # --force: set outputs of other settings aside and make them anew
 
 usage() {
   cat <<'HELP'
 usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher local]
-                [--exp exp] [--data DIR] [--model DIR] [--set section.key=value]... [--force] [--help]
+                [--exp exp] [--data DIR] [--model DIR|FILE.hdf5] [--set section.key=value]... [--force] [--help]
 
 stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         2 extract   audio -> features                    exp/<recipe>/features/<features>
@@ -71,6 +71,11 @@ python -c 'import importlib.util as u; raise SystemExit(any(u.find_spec(n) is No
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
 check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
+if [[ $model == *.hdf5 || $model == *.h5 ]]; then  # a network of Keras
+  converted=$exp/converted/$(basename -- "${model%.*}")/model
+  python -m steps.convert --model "$model" --out "$converted" || exit $?
+  model=$converted
+fi
 if [ -n "$model" ]; then
   check+=(--model "$model")
   settings+=(--set prepare.split=test)
@@ -110,7 +115,9 @@ while IFS=$'\t' read -r name features augmented network begins last folder fused
       config+=(--config "$model/../scores/settings.toml")
       backend=(--backend "$model/../scores")
     else
-      config+=(--config conf/score/cosine.toml)  # nothing there that was fitted on training speakers
+      plain=conf/score/cosine.toml  # nothing there that was fitted on training speakers
+      if [ -f "$model/pair_head.json" ]; then plain=conf/score/siamese.toml; fi
+      config+=(--config "$plain")
     fi
   fi
 

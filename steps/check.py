@@ -20,7 +20,8 @@ from steps.core.log import configure
 from steps.core.stage import Stage
 
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
-PLAIN_SCORING = Path("conf/score/cosine.toml")  # for a model without the scores of its own corpus beside it
+# For a model without the scores of its own corpus beside it; the second one if it is siamese.
+PLAIN_SCORING = (Path("conf/score/cosine.toml"), Path("conf/score/siamese.toml"))
 EVERY_STAGE = [*STAGES, fuse.STAGE, report.STAGE]
 
 
@@ -81,7 +82,8 @@ def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
     name = folder.parent.name if folder.name == "model" else folder.name
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")
-    files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else PLAIN_SCORING]
+    plain = PLAIN_SCORING[(model / "pair_head.json").is_file()]
+    files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain]
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = _build(files, stages, [f"system.name={name}", *assignments])
     return "\t".join((name, built["features"].name, "-", name, "-", "8", "manifests", ""))
