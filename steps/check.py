@@ -1,9 +1,9 @@
 """Check a recipe's systems against every stage before the first one starts; no stage itself.
 
-`python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system,
-`<system> <features> <augmented> <system whose network it uses> <system whose network it begins with> <last stage> <manifests>`
-(names of folders, tabs between them), for run.sh to loop over, and one about the fusion, if the recipe has one. A system that another one
-begins with comes before it; if it was not asked for, its last stage is 4.
+`python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system, for run.sh to loop over: names of
+folders and systems with tabs between them, `<system> <features> <augmented> <system whose network it uses> <system that it
+begins with> <last stage> <manifests>`, and one about the fusion, if the recipe has one. A system that another one begins with
+comes before it; if it was not asked for, its last stage is 4.
 A typing error in the settings of stage 6 is thus found before stage 4 has trained for a day.
 """
 

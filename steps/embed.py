@@ -8,6 +8,7 @@ matrix with one row per window; model.json, what is known of the network; and pa
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from steps.core import files
 from steps.core.config import field
@@ -43,7 +44,7 @@ def units(job: Job) -> list[str]:
     """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
     names = []
     for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
-        num_units = -(-len(_batches(folder, job.settings.embed)) // BATCHES_PER_UNIT)
+        num_units = -(-len(_batches(folder, job.settings)) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
     if not names:
         raise RecipeError(f"{job.input('features')}: holds no features (*/feats.scp); give the output of stage 2 (extract)")
@@ -56,8 +57,9 @@ def work(job: Job, unit: str) -> None:
     import torch
 
     from steps.data.archive import Archive, write_ark, write_scp
+    from steps.examples.training_set import frames_of
     from steps.nnet.checkpoint import load_model
-    from steps.nnet.inference import embed, length_batches
+    from steps.nnet.inference import BATCH_SECONDS, embed, length_batches
     from steps.nnet.models import build_model
     from steps.nnet.precision import autocast_for, chosen_device
 
@@ -76,7 +78,7 @@ def work(job: Job, unit: str) -> None:
     model.to(device)
     archive = Archive(job.input("features") / set_name)
     ids, first = archive.ids, int(group) * BATCHES_PER_UNIT
-    batches = _batches(job.input("features") / set_name, s)[first : first + BATCHES_PER_UNIT]
+    batches = _batches(job.input("features") / set_name, job.settings)[first : first + BATCHES_PER_UNIT]
 
     def autocast():
         return autocast_for(device, s.precision)
@@ -89,7 +91,7 @@ def work(job: Job, unit: str) -> None:
         found = {}
         for index in (index for batch in batches for index in batch):
             windows = cut(load(index), *_window_frames(job))
-            parts = length_batches([len(each) for each in windows])
+            parts = length_batches([len(each) for each in windows], frames_of(job.settings.features, BATCH_SECONDS))
             made = dict(embed(model, parts, windows.__getitem__, device=device, autocast=autocast))
             found[ids[index]] = np.stack([made[number] for number in range(len(windows))])
     else:
@@ -112,12 +114,14 @@ def _window_frames(job: Job) -> tuple[int, int]:
     return round(s.window / shift), max(1, round((s.hop or s.window / 2) / shift))
 
 
-def _batches(folder: Path, settings: Embed) -> list[list[int]]:
+def _batches(folder: Path, settings: SimpleNamespace) -> list[list[int]]:
     from steps.data.archive import Archive
-    from steps.nnet.inference import length_batches
+    from steps.examples.training_set import frames_of
+    from steps.nnet.inference import BATCH_SECONDS, length_batches
 
     archive = Archive(folder)
-    return length_batches([archive.num_rows(name) * (1 + settings.append_reversed) for name in archive.ids])
+    times = 1 + settings.embed.append_reversed
+    return length_batches([archive.num_rows(name) * times for name in archive.ids], frames_of(settings.features, BATCH_SECONDS))
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:

@@ -104,6 +104,11 @@ def _check(job: Job) -> None:
             one_shot_tasks(s, job.input("manifests"))
         except ValueError as error:
             raise RecipeError(f"train.monitor = 'one_shot': {error}; hold out more (prepare.dev_speakers)") from None
+    if s.sampling in ("pairs", "groups") and job.settings.augment.speed_as_new_speakers:
+        raise RecipeError(
+            f"train.sampling = {s.sampling!r} with augment.speed_as_new_speakers: who speaks in an example is known only once "
+            "its speed is drawn; set augment.speed_as_new_speakers = false"
+        )
     needed = getattr(job.settings.head, "batches", ())
     if needed and s.sampling not in needed:
         raise RecipeError(
@@ -184,6 +189,7 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
     """The rest of one epoch, its dev EER, its record and its weights."""
     from steps.monitor.dev import dev_figures
     from steps.nnet import checkpoint
+    from steps.nnet.inference import BATCH_SECONDS
 
     saved, rest = time.monotonic(), batches[training.step :]
     loader = data.loader(rest, job.settings.train.workers)
@@ -201,7 +207,8 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
         if time.monotonic() - saved > job.settings.train.checkpoint_seconds:
             checkpoint.save(job.out / CHECKPOINT, training.state_dict())
             saved = time.monotonic()
-    record = training.end_epoch(**{"dev_eer": None} | dev_figures(training, job.input("manifests"), job.input("features")))
+    figures = dev_figures(training, job.input("manifests"), job.input("features"), data.frames_of(BATCH_SECONDS))
+    record = training.end_epoch(**{"dev_eer": None} | figures)
     (job.out / "epochs").mkdir(exist_ok=True)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.safetensors", training.model)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.head.safetensors", training.head)

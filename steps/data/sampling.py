@@ -71,7 +71,7 @@ def epoch_batches(
         pair_same_file: the second utterance of a pair of one speaker is any of theirs, the first one included; otherwise
             another one wherever the speaker has another one.
         mined_P2: pairs of utterances of different speakers which the differing pairs of an epoch are taken from, each
-            coming round before any comes again; None: they are drawn.
+            coming round before any comes again (Chung et al., Interspeech 2018: steps.data.mining); None: they are drawn.
         lengths_N: frames of each utterance ("whole", pair weights "length").
 
     Raises:
@@ -95,34 +95,6 @@ def epoch_batches(
         size = min(batch_size, len(order))
         rows = order[: len(order) // size * size].reshape(-1, size)
     return _batches(epoch, rows, rng.integers(min_frames, max_frames + 1, size=len(rows)))
-
-
-def hard_pair_batches(
-    *,
-    seed: int,
-    epoch: int,
-    labels: np.ndarray,
-    mined_P2: np.ndarray,
-    examples_per_epoch: int,
-    batch_size: int,
-    min_frames: int,
-    max_frames: int,
-    pair_weights: str = "uniform",
-    pair_same_file: bool = False,
-    lengths_N: np.ndarray | None = None,
-) -> list[Batch]:
-    """Batches of pairs, half of one speaker and drawn at random, half mined pairs of two: `epoch_batches` with `mined_P2`.
-
-    Raises:
-        ValueError: there is no mined pair, or one is not of two speakers of the training set.
-
-    Source: Chung et al., Interspeech 2018 (the hardest 1% of randomly generated pairs; pairs of one speaker not mined).
-    """
-    return epoch_batches(
-        seed=seed, epoch=epoch, labels=labels, sampling="pairs", examples_per_epoch=examples_per_epoch, batch_size=batch_size,
-        min_frames=min_frames, max_frames=max_frames, pair_weights=pair_weights, pair_same_file=pair_same_file,
-        mined_P2=mined_P2, lengths_N=lengths_N,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,23 +21,30 @@ def dev_trials(manifests: Path) -> Path:
     return manifests / "calibration" / "dev.txt"
 
 
-def embeddings_of(training: Training, archive: Archive) -> np.ndarray:
+def embeddings_of(training: Training, archive: Archive, batch_frames: int) -> np.ndarray:
     """Returns embeddings_ND of all utterances of an archive of features, in the order of its ids."""
     ids = archive.ids
     embeddings_ND = np.zeros((len(ids), training.model.embedding_dim))
-    batches = length_batches([archive.num_rows(name) for name in ids])
+    batches = length_batches([archive.num_rows(name) for name in ids], batch_frames)
     load = lambda index: archive.load(ids[index])  # noqa: E731
     for row, embedding_D in embed(training.model, batches, load, device=training.device, autocast=training.autocast):
         embeddings_ND[row] = embedding_D
     return embeddings_ND
 
 
-def dev_figures(training: Training, manifests: Path, features: Path) -> dict[str, float]:
-    """Returns `dev_eer` of mean-subtracted cosine scores and, where it is monitored, `dev_one_shot`; nothing without trials."""
+def dev_figures(training: Training, manifests: Path, features: Path, batch_frames: int) -> dict[str, float]:
+    """Returns `dev_eer` of mean-subtracted cosine scores and, where it is monitored, `dev_one_shot`; nothing without trials.
+
+    Args:
+        training: whose network is judged.
+        manifests: the output of stage 1.
+        features: the output of stage 2.
+        batch_frames: rows of features that go through the network together.
+    """
     if not dev_trials(manifests).is_file():
         return {}
     archive = Archive(features / "dev")
-    embeddings_ND = embeddings_of(training, archive)
+    embeddings_ND = embeddings_of(training, archive, batch_frames)
     trials = read_trials(dev_trials(manifests))
     place = {name: row for row, name in enumerate(archive.ids)}
     enrol, test = ([place[name] for name in names] for names in (trials.enrol_ids, trials.test_ids))

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-BATCH_FRAMES = 4000  # frames of a batch after padding (40 s at 10 ms)
+BATCH_SECONDS = 40.0  # of a batch after padding
 MAX_BATCH = 32  # utterances of a batch
 
 
-def length_batches(num_frames: Sequence[int], batch_frames: int = BATCH_FRAMES, max_batch: int = MAX_BATCH) -> list[list[int]]:
+def length_batches(num_frames: Sequence[int], batch_frames: int, max_batch: int = MAX_BATCH) -> list[list[int]]:
     """Returns batches of indices of like length: sorted by length, at most `batch_frames` frames after padding.
 
     They are fixed by the lengths alone, so that embeddings do not depend on how batches are shared out to processes.

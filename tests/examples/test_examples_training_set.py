@@ -82,7 +82,7 @@ def opened(folders, augment=None, *, augmented=None, features=FBANK, spec=None, 
     augment = augment or {}
     settings = SimpleNamespace(
         augment=Augment(**augment), features=features, specaugment=spec or SpecAugment(),
-        train=SimpleNamespace(**{"seed": 1, "min_utterances": 1} | train),
+        train=SimpleNamespace(**{"seed": 1, "min_utterances": 1, "p_reverse": 0.0} | train),
     )  # fmt: skip
     augmented = augmented or {"online": folders.bank, "copies": folders.copies}.get(settings.augment.mode, folders.none)
     return TrainingSet.open(manifests=folders.manifests, features=folders.features, augmented=augmented, settings=settings)
@@ -328,3 +328,15 @@ def test_a_copy_named_like_an_utterance_is_refused(folders):
     write_scp(folders.features / "train", write_ark(folders.features / "train" / "feats.ark", arrays))
     with pytest.raises(RecipeError, match="1 utterances have the id of an augmented copy, first 'noise-cy/0'"):
         opened(folders, {"mode": "copies", "copies": ("noise",)})
+
+
+def test_an_example_may_run_backwards(folders):
+    """Frame t of an utterance is the number 1000 u + t: a crop that falls by one a frame runs backwards."""
+    slopes = {}
+    for p in (0.0, 0.5, 1.0):
+        data = opened(folders, p_reverse=p)
+        made = [data.make_example(*single(0, draw=draw))[0] for draw in range(40)]
+        slopes[p] = [set(np.diff(feats_TF[:, 0]).tolist()) for feats_TF in made]
+    assert all(each == {1.0} for each in slopes[0.0])
+    assert all(each == {-1.0} for each in slopes[1.0])
+    assert 5 < sum(each == {-1.0} for each in slopes[0.5]) < 35

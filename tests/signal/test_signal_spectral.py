@@ -143,6 +143,8 @@ def test_the_dither_is_triangular_and_a_millionth_of_the_signal():
     expected = 1e-6 * 32768 * np.sqrt(2 / 6) * np.sqrt(1 + 0.97**2)
     assert (first_W - other_W).std() == pytest.approx(expected, rel=0.02)
     assert (first_W - other_W).max() < 2 * 1.97 * 1.1e-6 * 32768
+    dither_W = first_W[:20000] - matlab(noise_W[:20000].numpy())
+    assert abs(dither_W.mean()) < 0.05 * dither_W.std() * (1 - 0.97)  # of a constant, pre-emphasis leaves so much
 
 
 def test_the_filters_are_torchaudios():

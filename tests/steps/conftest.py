@@ -61,7 +61,7 @@ def small_and_in_this_process() -> Iterator[None]:
             patch.setattr(extract, "SHARD_SIZE", 5)
             patch.setattr(augment, "SHARD_SIZE", 5)
             patch.setattr(embed, "BATCHES_PER_UNIT", 1)
-            patch.setattr("steps.nnet.inference.length_batches.__defaults__", (4000, 4))
+            patch.setattr("steps.nnet.inference.length_batches.__defaults__", (4,))
             yield
     finally:
         torch.set_num_threads(threads)
