@@ -214,7 +214,8 @@ def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bo
     old = stamp["plan"] if stamp else _begun_plan(stage, out)
     if old is not None:
         old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
-        old["settings"] = stage.narrow(old["settings"])
+        if old["stage"] == stage.name:  # another stage's output has other sections
+            old["settings"] = stage.narrow(old["settings"])
     if stamp and old == plan:
         return True
     if old is None or force or (not stamp and _serves(stage, old, plan)):

@@ -115,9 +115,9 @@ def assignments_of(system: str, data: Path, *, shrink: bool) -> list[str]:
 
 def run_system(system: str, data: Path, exp: Path, *, shrink: bool) -> dict[str, Any]:
     """All stages of a system, and of those it begins with; its result.json."""
-    options = assignments_of(system, data, shrink=shrink)
     with in_this_process():
-        for line in check.check_systems(RECIPE, [system], options):
+        for line in check.check_systems(RECIPE, [system], [f"site.corpus={data}"]):
+            options = assignments_of(line.split("\t")[0], data, shrink=shrink)
             name, features, augmented, network, begins, last, prepared, _ = line.split("\t")
             paths = {
                 "manifests": exp / prepared, "features": exp / "features" / features, "augmented": exp / "augmented" / augmented,

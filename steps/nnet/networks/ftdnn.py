@@ -93,7 +93,8 @@ class FactorisedNet(EmbeddingNetwork):
         """Takes one step towards semi-orthogonal first factors on every fourth update, or as set."""
         if update % self.orthogonal_every == 0:
             for layer in self.factorised:
-                layer.step_to_orthogonal(self.orthogonal_slowed)
+                if layer.factor.weight.requires_grad:  # a frozen layer stays as it is
+                    layer.step_to_orthogonal(self.orthogonal_slowed)
 
 
 class FactorisedLayer(nn.Module):
