@@ -55,6 +55,11 @@ def frame_mask(num_frames_B: Tensor, num_frames: int) -> Tensor:
     return torch.arange(num_frames, device=num_frames_B.device) < num_frames_B[:, None]
 
 
+def mask_of(lengths_B: Tensor | None, num_frames: int) -> Tensor | None:
+    """Returns mask_BT, or None where no clip is padded."""
+    return None if lengths_B is None else frame_mask(lengths_B, num_frames)
+
+
 def zero_padding(x: Tensor, mask_BT: Tensor | None) -> Tensor:
     """Returns x, time in its last dimension, with zeros behind each clip's end; x itself where mask is None."""
     if mask_BT is None:

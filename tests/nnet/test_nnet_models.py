@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from steps.nnet.models import MODELS, build_model, num_parameters
 from steps.nnet.settings import MODEL_SETTINGS, ResNet, XVector
+from tests.nnet.networks.contract import feats, small_model
 
 ETDNN = {
     "channels": (512,) * 9 + (1500,),
@@ -26,23 +27,6 @@ SMALL = [
     SMALL_RESNET,
     ResNet(blocks=(1, 1, 1, 1), channels=4, pooling="mean", embedding_dim=6, head_input="bn_relu"),
 ]
-
-
-def small_model(settings, num_bins=20, seed=0):
-    """Returns a network in eval mode whose batch norms have statistics and affines that are not trivial."""
-    torch.manual_seed(seed)
-    model = build_model(settings, num_bins)
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
-            if module.affine:
-                torch.nn.init.normal_(module.bias)
-    return model.eval()
-
-
-def feats(batch, num_frames, num_bins=20, seed=1):
-    return torch.randn(batch, num_frames, num_bins, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(

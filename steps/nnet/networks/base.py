@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from steps.nnet.layers import check_frozen_statistics, check_min_frames, padded_lengths
+
 
 class EmbeddingNetwork(nn.Module):
     """From features to one vector per clip.
@@ -18,6 +20,24 @@ class EmbeddingNetwork(nn.Module):
     classifier_dim: int
     min_frames: int
     takes_padding = True
+
+    def lengths_of(self, feats_BTF: Tensor, num_frames_B: Tensor | None, also: Sequence[nn.Module] = ()) -> Tensor | None:
+        """Returns lengths_B on the features' device, or None where no clip is padded: what `forward` begins with.
+
+        Args:
+            feats_BTF: of the batch.
+            num_frames_B: as given to `forward`.
+            also: modules behind the frame part whose batch norms see frames.
+
+        Raises:
+            ValueError: a clip is shorter than `min_frames`, lengths do not fit the batch, or clips are padded while a batch
+                norm that sees frames is in training mode.
+        """
+        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
+        lengths_B = padded_lengths(feats_BTF, num_frames_B)
+        if lengths_B is not None:
+            check_frozen_statistics(nn.ModuleList([*self.frame_part(), *also]))
+        return lengths_B
 
     def classifier_input(self, embedding_BD: Tensor) -> Tensor:
         """Returns what the training head sees: the embedding, or a layer behind it."""

@@ -6,10 +6,7 @@ from torch import Tensor, nn
 from steps.nnet.layers import (
     EmbeddingLayer,
     at_least_float32,
-    check_frozen_statistics,
-    check_min_frames,
-    frame_mask,
-    padded_lengths,
+    mask_of,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -59,12 +56,8 @@ class CAMPPlusNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(nn.ModuleList(self.frame_part()))
-            mask_BT = frame_mask(lengths_B, feats_BTF.shape[1])
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
+        mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
         x_BCT = self.tdnn(self.front(feats_BTF, mask_BT))
         if mask_BT is not None:
             # the strided layer sees a frame from its middle: every second mask

@@ -7,10 +7,7 @@ from torch.nn import functional
 from steps.nnet.attention import AttentiveStatisticsPooling
 from steps.nnet.layers import (
     EmbeddingLayer,
-    check_frozen_statistics,
-    check_min_frames,
-    frame_mask,
-    padded_lengths,
+    mask_of,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -53,12 +50,8 @@ class ECAPANet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(nn.ModuleList([*self.frame_part(), self.pooling]))
-            mask_BT = frame_mask(lengths_B, feats_BTF.shape[1])
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B, also=[self.pooling])
+        mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
         x_BCT = self.first(feats_BTF.transpose(1, 2), mask_BT)
         outputs = []
         for block in self.blocks:

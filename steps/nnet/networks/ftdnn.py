@@ -7,10 +7,7 @@ from steps.nnet.layers import (
     KALDI_BATCH_NORM_EPSILON,
     EmbeddingLayer,
     TDNNLayer,
-    check_frozen_statistics,
-    check_min_frames,
     frame_mask,
-    padded_lengths,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
 from steps.nnet.networks.xvector import center_crop, second_segment_layer
@@ -70,12 +67,8 @@ class FactorisedNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(nn.ModuleList(self.frame_part()))
-            mask_BT = frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
+        mask_BT = None if lengths_B is None else frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
         outputs = {1: self.first(feats_BTF.transpose(1, 2))}
         for layer, module in zip(OFFSETS, self.factorised, strict=True):
             outputs[layer] = module(joined([outputs[source] for source in INPUTS[layer]]))

@@ -7,9 +7,6 @@ from torch.nn import functional
 from steps.nnet.layers import (
     EmbeddingLayer,
     at_least_float32,
-    check_frozen_statistics,
-    check_min_frames,
-    padded_lengths,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -93,10 +90,7 @@ class PreActResidualNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        if lengths_B is not None:
-            check_frozen_statistics(self)
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
         x_BCFT = self.stem(plane_of(feats_BTF, lengths_B))
         if lengths_B is not None:
             lengths_B = STEM_FRAMES.outputs(lengths_B)

@@ -9,10 +9,7 @@ from torch.nn import functional
 from steps.nnet.attention import AttentiveStatisticsPooling
 from steps.nnet.layers import (
     EmbeddingLayer,
-    check_frozen_statistics,
-    check_min_frames,
-    frame_mask,
-    padded_lengths,
+    mask_of,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -62,12 +59,8 @@ class ReDimNetwork(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(self.stages)
-            mask_BT = frame_mask(lengths_B, feats_BTF.shape[1])
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
+        mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
         x_BCFT = zero_padding(feats_BTF.transpose(1, 2).unsqueeze(1), mask_BT)
         sequences = [to_sequence(self.stem_norm(self.stem(x_BCFT)))]
         total = sequences[0]

@@ -7,10 +7,7 @@ from steps.nnet.choose_pooling import build_pooling
 from steps.nnet.layers import (
     BasicBlock,
     EmbeddingLayer,
-    check_frozen_statistics,
-    check_min_frames,
-    frame_mask,
-    padded_lengths,
+    mask_of,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -60,10 +57,7 @@ class ResidualNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        if lengths_B is not None:
-            check_frozen_statistics(nn.ModuleList([self.norm, self.groups]))
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
         mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
         x_BCFT = zero_padding(feats_BTF.transpose(1, 2).unsqueeze(1), mask_BT)
         x_BCFT = zero_padding(torch.relu(self.norm(self.conv(x_BCFT))), mask_BT)
@@ -97,8 +91,3 @@ def group_of_blocks(settings: ResNet, in_channels: int, channels: int, num_block
 def halved(size, stride: int):
     """Returns the output size, int or tensor, of a convolution of width 3 with padding 1."""
     return (size - 1) // stride + 1
-
-
-def mask_of(lengths_B: Tensor | None, num_frames: int) -> Tensor | None:
-    """Returns mask_BT, or None where no clip is padded."""
-    return None if lengths_B is None else frame_mask(lengths_B, num_frames)

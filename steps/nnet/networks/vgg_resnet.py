@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import BasicBlock, EmbeddingLayer, check_frozen_statistics, check_min_frames, padded_lengths
+from steps.nnet.layers import BasicBlock, EmbeddingLayer
 from steps.nnet.networks.base import EmbeddingNetwork
 from steps.nnet.planes import (
     GROUP_WINDOWS,
@@ -68,10 +68,7 @@ class VGGResidualNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        if lengths_B is not None:
-            check_frozen_statistics(self)
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B, also=[self.norm1])
         x_BCFT = plane_of(feats_BTF, lengths_B)
         for layer in self.stem:
             x_BCFT, lengths_B = layer(x_BCFT, lengths_B)

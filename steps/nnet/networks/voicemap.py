@@ -8,10 +8,8 @@ from steps.nnet.initial import glorot_uniform
 from steps.nnet.layers import (
     EmbeddingLayer,
     at_least_float32,
-    check_frozen_statistics,
-    check_min_frames,
     frame_mask,
-    padded_lengths,
+    mask_of,
     zero_padding,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
@@ -61,12 +59,8 @@ class VoicemapNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(self.blocks)
-            mask_BT = frame_mask(lengths_B, feats_BTF.shape[1])
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
+        mask_BT = mask_of(lengths_B, feats_BTF.shape[1])
         x_BCT = self._whitened(feats_BTF.transpose(1, 2), mask_BT)
         for block in self.blocks:
             x_BCT = block(x_BCT)

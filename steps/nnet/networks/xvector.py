@@ -7,10 +7,7 @@ from steps.nnet.layers import (
     KALDI_BATCH_NORM_EPSILON,
     EmbeddingLayer,
     TDNNLayer,
-    check_frozen_statistics,
-    check_min_frames,
     frame_mask,
-    padded_lengths,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
 from steps.nnet.settings import XVector
@@ -45,12 +42,8 @@ class XVectorNet(EmbeddingNetwork):
         Raises:
             ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
         """
-        check_min_frames(feats_BTF, num_frames_B, self.min_frames)
-        lengths_B = padded_lengths(feats_BTF, num_frames_B)
-        mask_BT = None
-        if lengths_B is not None:
-            check_frozen_statistics(self.frame_layers)
-            mask_BT = frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
+        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
+        mask_BT = None if lengths_B is None else frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
         x_BCT = self._frame_level(feats_BTF.transpose(1, 2))
         return self.center(self.embedding(self.pooling(x_BCT, mask_BT)))
 
