@@ -86,7 +86,16 @@ if [ -n "$model" ]; then
   fi
 fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
-common=(--jobs "$jobs" --launcher "$launcher" "${settings[@]}" "${force[@]}")
+common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}")
+# What --set says of network, head and training is not meant for a system that is only trained for another one to begin with.
+others=()
+for ((i = 1; i < ${#settings[@]}; i += 2)); do
+  case ${settings[i]} in
+    train.device=*|train.threads=*|train.workers=*|train.precision=*|train.checkpoint_seconds=*) ;;
+    train.*|model.*|head.*) continue ;;
+  esac
+  others+=(--set "${settings[i]}")
+done
 top=$exp/$recipe
 
 # run NUMBER TITLE COMMAND...: one stage, if it is among those asked for
@@ -95,12 +104,14 @@ run() {
   shift 2
   if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
   echo "stage $number: $title" >&2
-  python -m "$@" "${common[@]}"
+  python -m "$@" "${common[@]}" "${chosen[@]}"
 }
 
 while IFS=$'\t' read -r name features augmented network begins last folder fused; do
   if [ -n "$fused" ]; then continue; fi  # the line about the fusion, see stage 7
   prepared=$folder
+  chosen=("${settings[@]}")
+  if [ "$last" = 4 ]; then chosen=("${others[@]}"); fi
   config=(--config "recipes/$recipe/$name.toml" --set "system.name=$name")
   trained=$top/$network/model
   init=()
@@ -143,6 +154,8 @@ while IFS=$'\t' read -r name features augmented network begins last folder fused
   run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$network/embeddings" \
     "${backend[@]}" --out "$top/$name/scores"
 done <<<"$plan"
+
+chosen=("${settings[@]}")
 
 # What systems were trained on may differ (system.data); the lists that they are compared on are those of the plain one.
 manifests=$top/manifests

@@ -22,6 +22,7 @@ from steps.core.stage import Stage
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
 # For a model without the scores of its own corpus beside it; the second one if it is siamese.
 PLAIN_SCORING = (Path("conf/score/cosine.toml"), Path("conf/score/siamese.toml"))
+ANY_TRAINING = ("train.device=", "train.threads=", "train.workers=", "train.precision=", "train.checkpoint_seconds=")
 EVERY_STAGE = [*STAGES, fuse.STAGE, report.STAGE]
 
 
@@ -54,22 +55,34 @@ def check_systems(recipe: Path, systems: list[str], assignments: list[str]) -> l
             raise RecipeError(f"{recipe / system}.toml: train.init goes in a circle: {' -> '.join((*chain, system))}")
         if system in order:
             return
-        built[system] = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *assignments])
+        chosen = assignments if system in systems else for_predecessor(assignments)
+        built[system] = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *chosen])
         if built[system]["train"].init:
             visit(built[system]["train"].init, (*chain, system))
         order.append(system)
 
     for system in systems:
         visit(system, ())
-    return [_line(system, built[system], "8" if system in systems else "4") for system in order]
+    return [_line(system, built, "8" if system in systems else "4") for system in order]
 
 
-def _line(system: str, built: dict[str, Any], last_stage: str) -> str:
+def for_predecessor(assignments: list[str]) -> list[str]:
+    """The `--set` of the command line that also hold for a system that is only trained for another one to begin with.
+
+    What is said of network, head and training is said of the system that was asked for; how a machine trains holds for both.
+    """
+    return [each for each in assignments if not re.match(r"(train|model|head)\.", each) or each.startswith(ANY_TRAINING)]
+
+
+def _line(system: str, all_built: dict[str, dict[str, Any]], last_stage: str) -> str:
+    built = all_built[system]
     augmented, features, names = built["augment"].name, built["features"].name, built["system"]
     if built["augment"].mode != "online":  # a bank of sounds serves any features
         augmented += f"-{features}"
     of_data = f"-{names.data}" if names.data else ""
-    folders = (features + of_data, augmented + of_data, names.model or system, built["train"].init or "-")
+    init = built["train"].init
+    begins_with = all_built[init]["system"].model or init if init else "-"
+    folders = (features + of_data, augmented + of_data, names.model or system, begins_with)
     return "\t".join((system, *folders, last_stage, f"manifests{of_data}", ""))
 
 

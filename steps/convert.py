@@ -58,7 +58,10 @@ def _make(model: Path, out: Path, rate: int, plan: dict[str, Any]) -> None:
     draft.mkdir()
     _write_network(draft, settings, state, model.name)
     features = Waveform(
-        name=f"waveform{rate / 1000:g}k", sampling_rate=RECORDED_RATE, decimate=RECORDED_RATE // rate, decimate_filter="stride"
+        name=f"waveform{rate / 1000:g}k_stride",
+        sampling_rate=RECORDED_RATE,
+        decimate=RECORDED_RATE // rate,
+        decimate_filter="stride",
     )
     with files.atomic_write(draft / "settings.toml") as file:
         file.write(config.to_toml({"features": config.deciding(features), "model": config.deciding(settings)}))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from steps.core import files
+from steps.core import config, files
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
@@ -132,7 +132,8 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     if (job.input("model") / "pair_head.json").is_file():
         files.write_json(job.out / "pair_head.json", files.read_json(job.input("model") / "pair_head.json"))
     source = job.input("model") / "training.json"
-    files.write_json(job.out / "model.json", files.read_json(source) if source.is_file() else {})
+    known = files.read_json(source) if source.is_file() else {}
+    files.write_json(job.out / "model.json", known | {"embed": config.deciding(job.settings.embed)})
 
 
 STAGE = Stage(

@@ -57,9 +57,10 @@ def work(job: Job, unit: str) -> None:
             path.stem, trials, scores, llrs, utt2spk, settings=job.settings.score, plots=job.out / "plots"
         ) | {"num_missing": num_missing}
         job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
-    with files.atomic_write(job.out / "settings.toml") as file:  # for whoever tries this back end on another corpus
-        file.write(config.to_toml({"score": config.deciding(job.settings.score)}))
     model = files.read_json(job.input("embeddings") / "model.json")
+    tables = {"embed": model["embed"]} if "embed" in model else {}
+    with files.atomic_write(job.out / "settings.toml") as file:  # for whoever tries this back end on another corpus
+        file.write(config.to_toml({**tables, "score": config.deciding(job.settings.score)}))
     write_result(
         job.out, job.input("manifests"), system=job.settings.system.name, backend=job.settings.score.text, figures=figures,
         model=model, fingerprint=job.fingerprint, seconds=time.monotonic() - began,

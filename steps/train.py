@@ -109,6 +109,11 @@ def _check(job: Job) -> None:
             f"train.sampling = {s.sampling!r} with augment.speed_as_new_speakers: who speaks in an example is known only once "
             "its speed is drawn; set augment.speed_as_new_speakers = false"
         )
+    if s.sampling in ("pairs", "groups") and job.settings.augment.mode == "copies":
+        raise RecipeError(
+            f"train.sampling = {s.sampling!r} with augment.mode = 'copies': a recording would meet its own copy as another "
+            "one of its speaker; set augment.mode = online, or none"
+        )
     needed = getattr(job.settings.head, "batches", ())
     if needed and s.sampling not in needed:
         raise RecipeError(
@@ -148,7 +153,7 @@ def _start(job: Job, data: Any) -> tuple["Training", Callable[["Training"], list
     if min_frames < model.min_frames:
         raise RecipeError(f"train.min_crop = {s.min_crop} s: {min_frames} frames; the network needs at least {model.min_frames}")
     if s.init:
-        _begin_with(job, model, head)
+        _begin_with(job, model, head, data.speakers)
     try:
         batches_of = EpochBatches(s, data, min_frames=min_frames, max_frames=max_frames, folder=job.out)
     except ValueError as error:
@@ -156,7 +161,7 @@ def _start(job: Job, data: Any) -> tuple["Training", Callable[["Training"], list
     return Training(s, model, head, steps_per_epoch=batches_of.steps_per_epoch, device=_device(s.device)), batches_of
 
 
-def _begin_with(job: Job, model: Any, head: Any) -> None:
+def _begin_with(job: Job, model: Any, head: Any, speakers: list[str]) -> None:
     """Fill the network, and with train.init_head the head, from the trained system that train.init names."""
     from steps.nnet import checkpoint
     from steps.nnet.transfer import freeze, transfer
@@ -166,6 +171,8 @@ def _begin_with(job: Job, model: Any, head: Any) -> None:
     try:
         done = transfer(model, checkpoint.load_tensors(folder / "model.safetensors"))
         if s.init_head:
+            if (folder / "speakers").read_text(encoding="utf-8").splitlines() != speakers:
+                raise ValueError(f"init_head: {folder / 'speakers'} are not the {len(speakers)} speakers of this training set")
             checkpoint.load_model(folder / "head.safetensors", head)
     except ValueError as error:
         raise RecipeError(f"train.init = {s.init!r}: {error}; begin with a system of the same network and head") from None

@@ -13,7 +13,7 @@ from steps.examples.training_set import TrainingSet
 from steps.nnet.train_settings import Train
 from steps.nnet.training import Training
 
-MOST_MINED = 20_000  # utterances that are embedded to find hard pairs among, drawn anew for each epoch
+MOST_MINED = 100_000  # utterances that are embedded to find hard pairs among, drawn anew for each epoch
 MINING_BATCH = 32
 
 

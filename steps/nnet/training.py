@@ -169,7 +169,7 @@ class Training:
         s = self.settings
         limits = [s.max_gradient_norm] if s.max_gradient_norm > 0 else []
         if s.max_change > 0:
-            limits.append(s.max_change / self.optimizer.param_groups[0]["lr"])
+            limits.append(s.max_change / max(self.optimizer.param_groups[0]["lr"], 1e-30))
         if limits:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, min(limits))

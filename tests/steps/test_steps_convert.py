@@ -66,14 +66,14 @@ def test_it_counts_as_the_output_of_a_stage_and_passes_the_check_of_a_recipe(tmp
     assert str(tmp_path) not in (out / "training.json").read_text() + (out / "settings.toml").read_text()
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(config, "SITE_FILE", Path("conf/no-site.toml"))
-    assert check.check_model(Path("recipes/toy"), out, []).startswith("voicemap\twaveform4k\t")
+    assert check.check_model(Path("recipes/toy"), out, []).startswith("voicemap\twaveform4k_stride\t")
 
 
 def test_a_classifier_leaves_no_pair_head(tmp_path):
     keras_file.write_classifier(h5py, tmp_path / "a.hdf5", np.random.default_rng(1))
     convert.convert(tmp_path / "a.hdf5", tmp_path / "out", 8000)
     settings, _ = rebuilt(tmp_path / "out")
-    assert (settings.features.decimate, settings.features.name) == (2, "waveform8k")
+    assert (settings.features.decimate, settings.features.name) == (2, "waveform8k_stride")
     assert not (tmp_path / "out" / "pair_head.json").exists()
 
 

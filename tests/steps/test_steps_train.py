@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import textwrap
 
 import numpy as np
@@ -275,10 +276,10 @@ def test_one_shot_tasks_need_as_many_held_out_speakers(stages, tmp_path):
         train(stages, tmp_path / "a", *settings)
 
 
-def begin_with(stages, out, *settings):
+def begin_with(stages, out, *settings, init=None):
     return stages.run(
         "train", out, *stages.FBANK, *stages.NONE, *stages.TRAIN, "train.init=first", *settings, manifests=stages.manifests,
-        features=stages.features, augmented=stages.none, init=stages.model,
+        features=stages.features, augmented=stages.none, init=init or stages.model,
     )  # fmt: skip
 
 
@@ -304,6 +305,21 @@ def test_frozen_frame_layers_are_those_of_the_other_system_to_the_last_bit(stage
 def test_a_system_of_another_network_cannot_be_begun_with(stages, tmp_path):
     with pytest.raises(RecipeError, match=r"train\.init = 'first': layers before the pooling differ: frame_layers\.0"):
         begin_with(stages, tmp_path / "a", "model.channels=[6,6,6,6,12]")
+
+
+def test_a_head_of_other_speakers_is_not_taken_over(stages, tmp_path):
+    """As many, of the same shapes: their classes would be permuted."""
+    other = tmp_path / "other"
+    shutil.copytree(stages.model, other)
+    (other / "speakers").write_text("".join(f"{name}\n" for name in reversed((other / "speakers").read_text().split())))
+    with pytest.raises(RecipeError, match=r"init_head: .*speakers are not the 6 speakers of this training set"):
+        begin_with(stages, tmp_path / "a", "train.init_head=true", init=other)
+
+
+def test_pairs_and_groups_are_not_drawn_of_copies(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.COPIES, *stages.TRAIN, "head.type=siamese", "train.sampling=pairs")
+    with pytest.raises(RecipeError, match=r"a recording would meet its own copy"):
+        train(stages, tmp_path / "a", *settings)
 
 
 def test_init_and_its_folder_come_together(stages, tmp_path):
