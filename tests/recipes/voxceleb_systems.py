@@ -103,6 +103,8 @@ def assignments_of(system: str, data: Path, *, shrink: bool) -> list[str]:
         if tables[section].get(key, 0) > most:
             found.append(f"{name}={most}")
     model = tables["model"]
+    if not shrink:
+        found.append("score.lda_form=but")  # Kaldi's needs as many embeddings as they have dimensions
     if shrink:
         smaller = SHRUNK.get(model["type"], {})
         if model["type"] == "xvector":
