@@ -1,4 +1,4 @@
-"""Every system of recipes/voxceleb runs all its stages on a miniature of VoxCeleb's folders, its network narrowed."""
+"""The systems of recipes/voxceleb run all their stages on a miniature of VoxCeleb's folders, their networks narrowed."""
 
 import math
 
@@ -18,7 +18,12 @@ def exp(tmp_path_factory):
     return tmp_path_factory.mktemp("exp")
 
 
-@pytest.mark.parametrize("system", systems())
+# Narrowed, these are the networks of other systems: only their size sets them apart.
+SAME_WHEN_NARROW = {f"resnet{depth}_aam" for depth in (18, 101, 152, 221, 293)}
+SAME_WHEN_NARROW |= {"bilstm256_aam", "bilstm1024_aam", "ecapa1024_aam"}
+
+
+@pytest.mark.parametrize("system", [each for each in systems() if each not in SAME_WHEN_NARROW])
 def test_a_system_runs_all_its_stages(system, data, exp):
     lists = run_system(system, data.folder, exp, shrink=True)["trials"]
     original = {"vox1_o"} if trained_on_vox1(system) else {"vox1_o", "vox1_e", "vox1_h"}

@@ -52,7 +52,6 @@ SHRUNK: dict[str, dict[str, Any]] = {
     },
     "preact_resnet": {"blocks": [1, 1, 1, 1], "channels": 16},
     "bilstm": {"width": 16, "dense_dims": [16, 16]},
-    "redimnet": {"blocks": [1, 1, 1, 1, 1, 1], "channels": 8},
 }  # fmt: skip
 
 
@@ -109,6 +108,8 @@ def assignments_of(system: str, data: Path, *, shrink: bool) -> list[str]:
         smaller = SHRUNK.get(model["type"], {})
         if model["type"] == "xvector":
             smaller = {"channels": [16] * (len(model.get("channels", "12345")) - 1) + [24]}
+        if model["type"] == "redimnet":
+            smaller = {"blocks": [1] * len(model["blocks"])}
         found += [f"model.{key}={value}" for key, value in smaller.items()]
         if model["type"] != "bilstm" and model.get("embedding_dim", 512):
             found.append("model.embedding_dim=16")
