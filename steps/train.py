@@ -89,8 +89,10 @@ def _training_set(job: Job):
 
 def _check(job: Job) -> None:
     """Raises RecipeError for settings that do not go together."""
+    from steps.monitor.dev import dev_trials, one_shot_tasks
+
     s: Train = job.settings.train
-    path = job.input("manifests") / "calibration" / "dev.txt"
+    path = dev_trials(job.input("manifests"))
     monitored = s.patience or s.average_of == "best" or s.decay == "plateau" or s.monitor == "one_shot"
     if monitored and not path.is_file():
         raise RecipeError(
@@ -98,8 +100,6 @@ def _check(job: Job) -> None:
             "train.decay = 'plateau' and train.monitor = 'one_shot' look at; set prepare.dev_speakers, or do without these"
         )
     if s.monitor == "one_shot":
-        from steps.monitor.dev import one_shot_tasks
-
         try:
             one_shot_tasks(s, job.input("manifests"))
         except ValueError as error:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from steps.backend.estimator import checked_embeddings, checked_index, unit_rows
-
-CHUNK_NUMBERS = 4_000_000  # float64 numbers gathered at a time, 32 MB a side
+from steps.backend.estimator import checked_embeddings, unit_rows
+from steps.backend.pairs import dot, score_trials
 
 
 def score_pairs(enrol: npt.ArrayLike, test: npt.ArrayLike) -> np.ndarray:
@@ -31,17 +30,7 @@ def cosine_pairs(embeddings: npt.ArrayLike, enrol_index: npt.ArrayLike, test_ind
     Raises:
         ValueError: an index out of range, lists of different length, or an embedding of zeros.
     """
-    unit_ND = unit_rows(checked_embeddings(embeddings, "embeddings"), "embeddings")
-    enrol_P = checked_index(enrol_index, len(unit_ND), "enrol_index")
-    test_P = checked_index(test_index, len(unit_ND), "test_index")
-    if enrol_P.size != test_P.size:
-        raise ValueError(f"test_index: expected {enrol_P.size} trials as in enrol_index, found {test_P.size}")
-    scores_P = np.empty(enrol_P.size)
-    step = max(1, CHUNK_NUMBERS // unit_ND.shape[1])
-    for start in range(0, enrol_P.size, step):
-        chunk = slice(start, start + step)
-        np.einsum("pd,pd->p", unit_ND[enrol_P[chunk]], unit_ND[test_P[chunk]], out=scores_P[chunk])
-    return scores_P
+    return score_trials(dot, unit_rows(checked_embeddings(embeddings, "embeddings"), "embeddings"), enrol_index, test_index)
 
 
 def cosine_matrix(enrol: npt.ArrayLike, test: npt.ArrayLike) -> np.ndarray:

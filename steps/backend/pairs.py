@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steps.backend.cosine import CHUNK_NUMBERS
 from steps.backend.estimator import checked_embeddings, checked_index
 
+CHUNK_NUMBERS = 4_000_000  # float64 numbers gathered at a time, 32 MB a side
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # two arrays [..., D] that broadcast -> [...]; higher = more alike
 
 

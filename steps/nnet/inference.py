@@ -36,14 +36,14 @@ def embed(
     """Yields index and float32 embedding `[D]` of every item of the batches.
 
     Args:
-        model: put into evaluation mode here; one without `takes_padding` gets clips of one length together.
+        model: put into evaluation mode here.
         batches: lists of indices, see `length_batches`.
         load: index -> features `[T, F]`; shorter ones than the model needs are repeated until they are long enough.
         device: where the model is.
         autocast: the context of the forward pass.
     """
     model.eval()
-    for batch in batches if model.takes_padding else _of_one_length(batches, load, model.min_frames):
+    for batch in batches:
         feats = [_long_enough(load(index), model.min_frames) for index in batch]
         longest = max(len(each) for each in feats)
         padded_BTF = np.zeros((len(batch), longest, feats[0].shape[1]), dtype=np.float32)
@@ -54,15 +54,6 @@ def embed(
         with torch.inference_mode(), autocast():
             embedding_BD = model(torch.from_numpy(padded_BTF).to(device), num_frames_B)
         yield from zip(batch, embedding_BD.float().cpu().numpy(), strict=True)
-
-
-def _of_one_length(batches: Sequence[Sequence[int]], load: Callable[[int], np.ndarray], min_frames: int) -> Iterator[list[int]]:
-    """The batches taken apart into batches without padding."""
-    for batch in batches:
-        by_length: dict[int, list[int]] = {}
-        for index in batch:
-            by_length.setdefault(len(_long_enough(load(index), min_frames)), []).append(index)
-        yield from by_length.values()
 
 
 def _long_enough(feats_TF: np.ndarray, min_frames: int) -> np.ndarray:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cosine as cosine_distance
 
-from steps.backend import cosine
+from steps.backend import pairs
 from steps.backend.cosine import cosine_matrix, cosine_pairs, score_pairs
 
 
 def test_all_three_ways_equal_scipy(monkeypatch):
-    monkeypatch.setattr(cosine, "CHUNK_NUMBERS", 70)  # ten trials at a time, so that chunks are joined
+    monkeypatch.setattr(pairs, "CHUNK_NUMBERS", 70)  # ten trials at a time, so that chunks are joined
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(20, 7))
     enrol, test = rng.integers(20, size=55), rng.integers(20, size=55)

@@ -3,14 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import (
-    KALDI_BATCH_NORM_EPSILON,
-    EmbeddingLayer,
-    TDNNLayer,
-    frame_mask,
-)
-from steps.nnet.networks.base import EmbeddingNetwork
-from steps.nnet.networks.xvector import center_crop, second_segment_layer
+from steps.nnet.layers import KALDI_BATCH_NORM_EPSILON, TDNNLayer
+from steps.nnet.networks.xvector import TimeDelayNetwork, center_crop
 from steps.nnet.pooling import POOLINGS
 from steps.nnet.settings import FTDNN
 
@@ -21,13 +15,12 @@ INPUTS = {2: (1,), 3: (2,), 4: (3,), 5: (3,), 6: (5,), 7: (2, 4), 8: (7,), 9: (4
 SLOW_ABOVE = (1.02, 1.1)
 
 
-class FactorisedNet(EmbeddingNetwork):
+class FactorisedNet(TimeDelayNetwork):
     """Ten frame layers, pooling over time, one affine map to the embedding.
 
     Layer 1 sees frames {-2..2}; layers 2 to 9 are factorised, with skip connections by concatenation into layers 7 (from 2
-    and 4) and 9 (from 4, 6, 8); layer 5 takes the output of layer 3; layer 10 is dense. ReLU, BN and the second segment
-    layer stand in `classifier_input`, as in XVectorNet. 11,884,544 parameters to the embedding with 30 inputs, 12,147,200
-    with the second segment layer.
+    and 4) and 9 (from 4, 6, 8); layer 5 takes the output of layer 3; layer 10 is dense.
+    11,884,544 parameters to the embedding with 30 inputs, 12,147,200 with the second segment layer.
 
     No layer pads: a clip loses 13 frames at each end, and where outputs of several layers meet, the longer ones lose
     frames at both ends until they are as long as the shortest. Those are the frames that Kaldi would compute. asv-subtools
@@ -51,32 +44,16 @@ class FactorisedNet(EmbeddingNetwork):
             self.factorised.append(FactorisedLayer(inputs, settings.channels, settings.bottleneck, offset, bypass))
             lost[layer] = max(lost[source] for source in sources) + offset
         self.last = TDNNLayer(settings.channels, settings.penultimate)
-        self.pooling = POOLINGS[settings.pooling]()
-        self.embedding = EmbeddingLayer(self.pooling.factor * settings.penultimate, settings.embedding_dim)
-        self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
-        self.segment = second_segment_layer(settings.embedding_dim) if settings.segment_layers == 2 else nn.Identity()
         self.orthogonal_every = settings.orthogonal_every
         self.orthogonal_slowed = settings.orthogonal_slowed
-        self.context = 2 * lost[9]
-        self.min_frames = self.context + self.pooling.min_frames
-        self.embedding_dim = self.classifier_dim = settings.embedding_dim
+        pooling = POOLINGS[settings.pooling]()
+        self.add_segment_part(settings, pooling, pooling.factor * settings.penultimate, 2 * lost[9])
 
-    def forward(self, feats_BTF: Tensor, num_frames_B: Tensor | None = None) -> Tensor:
-        """Returns embedding_BD; frames of clip b from `num_frames_B[b]` on are padding and change nothing.
-
-        Raises:
-            ValueError: a clip is shorter than `min_frames`, or padded clips in training mode.
-        """
-        lengths_B = self.lengths_of(feats_BTF, num_frames_B)
-        mask_BT = None if lengths_B is None else frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
-        outputs = {1: self.first(feats_BTF.transpose(1, 2))}
+    def frame_level(self, x_BCT: Tensor) -> Tensor:
+        outputs = {1: self.first(x_BCT)}
         for layer, module in zip(OFFSETS, self.factorised, strict=True):
             outputs[layer] = module(joined([outputs[source] for source in INPUTS[layer]]))
-        return self.center(self.embedding(self.pooling(self.last(outputs[9]), mask_BT)))
-
-    def classifier_input(self, embedding_BD: Tensor) -> Tensor:
-        """Returns what the training head sees: the embedding, or the output of the second segment layer."""
-        return self.segment(embedding_BD)
+        return self.last(outputs[9])
 
     def frame_part(self) -> list[nn.Module]:
         """Returns the ten frame layers."""

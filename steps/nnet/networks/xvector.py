@@ -10,30 +10,24 @@ from steps.nnet.layers import (
     frame_mask,
 )
 from steps.nnet.networks.base import EmbeddingNetwork
-from steps.nnet.settings import XVector
+from steps.nnet.settings import FTDNN, XVector
 
 
-class XVectorNet(EmbeddingNetwork):
-    """TDNN layers without padding, pooling over time, one affine map to the embedding.
+class TimeDelayNetwork(EmbeddingNetwork):
+    """Frame layers without padding, pooling over time, one affine map to the embedding.
 
     ReLU, BN and the second segment layer stand in `classifier_input`: they serve training, the embedding is taken
-    before them.
-
-    Source: Kaldi egs/voxceleb/v2, run_xvector_1a.sh (tdnn1 to tdnn5, stats, tdnn6.affine = embedding, tdnn7).
+    before them. Subclasses make their frame layers, call `add_segment_part`, and define `frame_level`.
     """
 
-    def __init__(self, settings: XVector, num_bins: int) -> None:
-        super().__init__()
-        inputs = (num_bins, *settings.channels)
-        self.frame_layers = nn.Sequential(*map(TDNNLayer, inputs, settings.channels, settings.kernel_sizes, settings.dilations))
-        self.residual_pairs = settings.residual_pairs()
-        self.pooling, pooled_dim = build_pooling(settings, settings.channels[-1])
+    def add_segment_part(self, settings: XVector | FTDNN, pooling: nn.Module, pooled_dim: int, context: int) -> None:
+        """Makes all behind the frame layers, which take `context` frames off a clip."""
+        self.pooling = pooling
         self.embedding = EmbeddingLayer(pooled_dim, settings.embedding_dim)
         self.center = nn.BatchNorm1d(settings.embedding_dim, affine=False) if settings.embedding_norm else nn.Identity()
         self.segment = second_segment_layer(settings.embedding_dim) if settings.segment_layers == 2 else nn.Identity()
-        # frames that the frame layers take off a clip
-        self.context = sum(layer.context for layer in self.frame_layers)
-        self.min_frames = self.context + self.pooling.min_frames
+        self.context = context
+        self.min_frames = context + pooling.min_frames
         self.embedding_dim = self.classifier_dim = settings.embedding_dim
 
     def forward(self, feats_BTF: Tensor, num_frames_B: Tensor | None = None) -> Tensor:
@@ -44,11 +38,33 @@ class XVectorNet(EmbeddingNetwork):
         """
         lengths_B = self.lengths_of(feats_BTF, num_frames_B)
         mask_BT = None if lengths_B is None else frame_mask(lengths_B - self.context, feats_BTF.shape[1] - self.context)
-        x_BCT = self._frame_level(feats_BTF.transpose(1, 2))
+        x_BCT = self.frame_level(feats_BTF.transpose(1, 2))
         return self.center(self.embedding(self.pooling(x_BCT, mask_BT)))
 
-    def _frame_level(self, x_BCT: Tensor) -> Tensor:
+    def frame_level(self, x_BCT: Tensor) -> Tensor:
         """Returns the output of the last frame layer."""
+        raise NotImplementedError
+
+    def classifier_input(self, embedding_BD: Tensor) -> Tensor:
+        """Returns what the training head sees: the embedding, or the output of the second segment layer."""
+        return self.segment(embedding_BD)
+
+
+class XVectorNet(TimeDelayNetwork):
+    """TDNN layers.
+
+    Source: Kaldi egs/voxceleb/v2, run_xvector_1a.sh (tdnn1 to tdnn5, stats, tdnn6.affine = embedding, tdnn7).
+    """
+
+    def __init__(self, settings: XVector, num_bins: int) -> None:
+        super().__init__()
+        inputs = (num_bins, *settings.channels)
+        self.frame_layers = nn.Sequential(*map(TDNNLayer, inputs, settings.channels, settings.kernel_sizes, settings.dilations))
+        self.residual_pairs = settings.residual_pairs()
+        context = sum(layer.context for layer in self.frame_layers)
+        self.add_segment_part(settings, *build_pooling(settings, settings.channels[-1]), context)
+
+    def frame_level(self, x_BCT: Tensor) -> Tensor:
         for number, layer in enumerate(self.frame_layers):
             if number in self.residual_pairs:
                 entered_BCT = x_BCT
@@ -56,10 +72,6 @@ class XVectorNet(EmbeddingNetwork):
             if number - 1 in self.residual_pairs:
                 x_BCT = x_BCT + center_crop(entered_BCT, x_BCT.shape[2])
         return x_BCT
-
-    def classifier_input(self, embedding_BD: Tensor) -> Tensor:
-        """Returns what the training head sees: the embedding, or the output of the second segment layer."""
-        return self.segment(embedding_BD)
 
     def frame_part(self) -> list[nn.Module]:
         """Returns the TDNN layers."""

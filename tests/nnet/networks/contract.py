@@ -27,8 +27,7 @@ def feats(batch, num_frames, num_bins=20, seed=1):
 def check_contract(settings, num_bins=20, num_frames=61, atol=1e-5):
     """Shapes, padding, the shortest clip, the frame part, and gradients that reach every weight."""
     model = small_model(settings, num_bins)
-    if model.takes_padding:
-        _check_padding(model, num_bins, num_frames, atol)
+    _check_padding(model, num_bins, num_frames, atol)
     _check_shortest(model, num_bins, num_frames)
     assert {id(p) for part in model.frame_part() for p in part.parameters()} < {id(p) for p in model.parameters()}
     model.train()
