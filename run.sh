@@ -2,8 +2,9 @@
 # From a corpus to a table of error rates: options, then one call per stage.
 set -euo pipefail
 
-recipe=toy        # a folder of recipes/
+recipe=           # a folder of recipes/; default: toy, or that of the sweep
 system=           # one of its TOML files, several with commas, or "all"; default: what recipe.toml says
+sweep=            # a file of recipes/<recipe>/sweeps: settings that vary, instead of a system
 stage=1           # first stage to run
 stop_stage=8      # last stage to run
 jobs=             # processes that share a stage's work; default: as many as there are cores
@@ -17,7 +18,8 @@ force=()          # --force: set outputs of other settings aside and make them a
 usage() {
   cat <<'HELP'
 usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher local]
-                [--exp exp] [--data DIR] [--model DIR|FILE.hdf5] [--set section.key=value]... [--force] [--help]
+                [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR] [--model DIR|FILE.hdf5]
+                [--set section.key=value]... [--force] [--help]
 
 stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         2 extract   audio -> features                    exp/<recipe>/features/<features>
@@ -25,11 +27,13 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         4 train     network                              exp/<recipe>/<system>/model
         5 embed     embeddings                           exp/<recipe>/<system>/embeddings
         6 score     scores, figures                      exp/<recipe>/<system>/scores
-        7 fuse      systems of recipes/<recipe>/fusion.toml   exp/<recipe>/<fusion>/scores
+        7 fuse      several systems as one (recipes/<recipe>/fusion*.toml)     exp/<recipe>/<fusion>/scores
+                    two spaces as one (recipes/<recipe>/align*.toml)           exp/<recipe>/<alignment>/alignment
         8 report    RESULTS.md, report.html              exp/<recipe>/report
 
   ./run.sh                                     synthetic voices, all stages, ends in a table
   ./run.sh --recipe own --data ~/speech        your own folder of speakers (recipes/own/README.md)
+  ./run.sh --sweep recipes/voices/sweeps/linkage.toml --data VOICES      settings that vary, and a table of what comes out
   ./run.sh --recipe own --data OTHER --model exp/voices/resnet_aam/model      a trained model on other speech
 HELP
 }
@@ -40,11 +44,12 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --help|-h) usage; exit 0 ;;
     --force) force=(--force); shift ;;
-    --recipe|--system|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
+    --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
       case "$1" in
         --recipe) recipe=${2%/} ;;
         --system) system=$2 ;;
+        --sweep) sweep=$2 ;;
         --stage) stage=$2 ;;
         --stop-stage) stop_stage=$2 ;;
         --jobs) jobs=$2 ;;
@@ -63,14 +68,18 @@ for number in "$stage" "$stop_stage"; do
 done
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage --stop-stage $stop_stage: expected the first stage before the last one"
 if [ -n "$model" ] && [ -n "$system" ]; then fail "--system and --model: expected one of them, as a model brings its settings"; fi
+if [ -n "$sweep" ] && [ -n "$system$model" ]; then fail "--sweep: says which systems it begins with; expected no --system and no --model"; fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 python -c 'import importlib.util as u; raise SystemExit(any(u.find_spec(n) is None for n in ("torch", "lhotse", "soundfile")))' ||
   fail "$(command -v python || echo 'python (there is none)') lacks the packages of this repository: see README.md, install and run"
+if [ -n "$sweep" ]; then recipe=${recipe:-$(basename -- "$(dirname -- "$(dirname -- "$sweep")")")}; fi
+recipe=${recipe:-toy}
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
 check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
+if [ -n "$sweep" ]; then check+=(--sweep "$sweep"); fi
 if [[ $model == *.hdf5 || $model == *.h5 ]]; then  # a network of Keras
   converted=$exp/converted/$(basename -- "${model%.*}")/model
   python -m steps.convert --model "$model" --out "$converted" || exit $?
@@ -78,7 +87,6 @@ if [[ $model == *.hdf5 || $model == *.h5 ]]; then  # a network of Keras
 fi
 if [ -n "$model" ]; then
   check+=(--model "$model")
-  settings+=(--set prepare.split=test)
   # The corpus that it was trained on keeps its folder.
   if [[ $model == "$(realpath -m -- "$exp/$recipe")"/* ]]; then
     exp=$exp/tried/$(basename -- "${data:-$recipe}")
@@ -87,50 +95,38 @@ if [ -n "$model" ]; then
 fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
 common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}")
-# What --set says of network, head and training is not meant for a system that is only trained for another one to begin with.
-others=()
-for ((i = 1; i < ${#settings[@]}; i += 2)); do
-  case ${settings[i]} in
-    train.device=*|train.threads=*|train.workers=*|train.precision=*|train.checkpoint_seconds=*) ;;
-    train.*|model.*|head.*) continue ;;
-  esac
-  others+=(--set "${settings[i]}")
-done
 top=$exp/$recipe
 
 # run NUMBER TITLE COMMAND...: one stage, if it is among those asked for
 run() {
   local number=$1 title=$2
   shift 2
-  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
+  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ] || [ "$number" -lt "$first" ]; then return 0; fi
   echo "stage $number: $title" >&2
-  python -m "$@" "${common[@]}" "${chosen[@]}"
+  python -m "$@" "${common[@]}"
 }
 
-while IFS=$'\t' read -r name features augmented network begins last folder fused; do
-  if [ -n "$fused" ]; then continue; fi  # the line about the fusion, see stage 7
-  prepared=$folder
-  chosen=("${settings[@]}")
-  if [ "$last" = 4 ]; then chosen=("${others[@]}"); fi
-  config=(--config "recipes/$recipe/$name.toml" --set "system.name=$name")
-  trained=$top/$network/model
+# split TEXT: the arguments in a column of the plan, into the array `config`
+split() { IFS=$'\x1f' read -ra config <<<"$1"; }
+
+# present FOLDER...: whether all of them are there; those that are not stand in `missing`
+present() {
+  missing=()
+  for each in "$@"; do if [ ! -d "$top/$each" ]; then missing+=("${each%/*}"); fi; done
+  [ "${#missing[@]}" -eq 0 ]
+}
+
+prepared=manifests
+first=1
+while IFS=$'\t' read -r kind name arguments features augmented trained embeddings begins first last prepared backend scores; do
+  if [ "$kind" != system ]; then continue; fi
+  split "$arguments"
   init=()
-  if [ "$begins" != - ]; then init=(--init "$top/$begins/model"); fi
-  backend=()
+  if [ "$begins" != - ]; then init=(--init "$top/$begins"); fi
+  fitted=()
+  if [ "$backend" != - ]; then fitted=(--backend "$backend"); fi
   train=run
-  if [ -n "$model" ]; then
-    config=(--config "recipes/$recipe/recipe.toml" --config "$model/settings.toml" --set "system.name=$name")
-    trained=$model
-    train=:  # there is nothing to augment and nothing to train
-    if [ -d "$model/../scores" ]; then
-      config+=(--config "$model/../scores/settings.toml")
-      backend=(--backend "$model/../scores")
-    else
-      plain=conf/score/cosine.toml  # nothing there that was fitted on training speakers
-      if [ -f "$model/pair_head.json" ]; then plain=conf/score/siamese.toml; fi
-      config+=(--config "$plain")
-    fi
-  fi
+  if [ -n "$model" ]; then train=:; else trained=$top/$trained; fi  # with --model there is nothing to augment and to train
 
   # 1. Which recordings there are, who speaks in them, and which pairs are compared.
   run 1 "prepare $recipe" steps.prepare "${config[@]}" --out "$top/$prepared"
@@ -142,46 +138,55 @@ while IFS=$'\t' read -r name features augmented network begins last folder fused
   $train 3 "augment $augmented" steps.augment "${config[@]}" --manifests "$top/$prepared" --out "$top/augmented/$augmented"
 
   # 4. The network. Goes on from its last checkpoint if it was interrupted.
-  $train 4 "train $network" steps.train "${config[@]}" --manifests "$top/$prepared" \
-    --features "$top/features/$features" --augmented "$top/augmented/$augmented" "${init[@]}" --out "$top/$network/model"
+  $train 4 "train $name" steps.train "${config[@]}" --manifests "$top/$prepared" \
+    --features "$top/features/$features" --augmented "$top/augmented/$augmented" "${init[@]}" --out "$trained"
   if [ "$last" = 4 ]; then continue; fi  # only trained, for another system to begin with
 
   # 5. One vector per utterance, or one per window.
-  run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" \
-    --out "$top/$network/embeddings"
+  run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" --out "$top/$embeddings"
 
   # 6. Back end, scores, calibration, figures.
-  run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$network/embeddings" \
-    "${backend[@]}" --out "$top/$name/scores"
+  run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$embeddings" \
+    "${fitted[@]}" --out "$top/$scores"
 done <<<"$plan"
-
-chosen=("${settings[@]}")
 
 # What systems were trained on may differ (system.data); the lists that they are compared on are those of the plain one.
 manifests=$top/manifests
-if [ ! -d "$manifests" ] && [ -n "${prepared:-}" ]; then manifests=$top/$prepared; fi
+if [ ! -d "$manifests" ]; then manifests=$top/$prepared; fi
 
-# 7. Several systems as one, where the recipe says which (fusion.toml) and all of them have been scored.
-scores=()
-missing=()
-fusion=
-while IFS=$'\t' read -r name _ _ _ _ _ _ fused; do
-  for each in $fused; do
-    fusion=$name
-    scores+=(--scores "$top/$each/scores")
-    if [ ! -d "$top/$each/scores" ]; then missing+=("$each"); fi
-  done
+first=1
+
+# 7. Several systems as one, and two spaces as one, where the recipe says which and all of them are there. 8. What a sweep found.
+while IFS=$'\t' read -r kind name arguments parts; do
+  split "$arguments"
+  read -ra parts <<<"$parts"
+  inputs=()
+  case $kind in
+    fusion)
+      if present "${parts[@]/%//scores}"; then
+        for each in "${parts[@]}"; do inputs+=(--scores "$top/$each/scores"); done
+        run 7 "fuse $name" steps.fuse "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/scores"
+      elif [ "$stop_stage" -ge 7 ]; then
+        echo "stage 7: $name is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
+      fi ;;
+    align)
+      if present "${parts[@]/%//embeddings}"; then
+        for each in "${parts[@]}"; do inputs+=(--embeddings "$top/$each/embeddings"); done
+        run 7 "align $name" steps.align "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/alignment"
+      elif [ "$stop_stage" -ge 7 ]; then
+        echo "stage 7: $name is passed over: it needs the embeddings of ${missing[*]}, which have not been run (--system all)" >&2
+      fi ;;
+    sweep)
+      for each in "${parts[@]}"; do inputs+=(--scores "$top/$each"); done
+      run 8 "sum up $name" steps.sweep "${config[@]}" "${inputs[@]}" --out "$top/sweeps/$name/summary" ;;
+  esac
 done <<<"$plan"
-if [ "${#missing[@]}" -gt 0 ] && [ "$stop_stage" -ge 7 ] && [ -z "$model" ]; then
-  echo "stage 7: $fusion is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
-elif [ "${#missing[@]}" -eq 0 ] && [ -n "$fusion" ]; then
-  run 7 "fuse $fusion" steps.fuse --config "recipes/$recipe/fusion.toml" --manifests "$manifests" "${scores[@]}" \
-    --out "$top/$fusion/scores"
-fi
 
 # 8. Tables, curves, and the command that repeats each number.
 results=()
 for each in "$top"/*/scores; do results+=(--scores "$each"); done
 for each in "$top"/*/model; do if [ -d "$each" ]; then results+=(--model "$each"); fi; done
-run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" --set "report.recipe=$recipe" \
+for each in "$top"/sweeps/*/summary; do if [ -d "$each" ]; then results+=(--sweep "$each"); fi; done
+for each in "$top"/*/alignment; do if [ -d "$each" ]; then results+=(--alignment "$each"); fi; done
+run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" "${settings[@]}" --set "report.recipe=$recipe" \
   --manifests "$manifests" "${results[@]}" --out "$top/report"

@@ -1,264 +1,65 @@
 """Corpus "folder": anybody's own recordings, as a folder of speakers, a table, or Kaldi's wav.scp and utt2spk.
 
 With `prepare.table` the table says what there is; else wav.scp, if the corpus has one; else the folders do. Speakers of
-sub-corpora are named <corpus>/<speaker>. The files are opened in shards of the sorted list, which may run in parallel;
-all checks between files, the split and the trials are done in `merge`.
+sub-corpora are named <corpus>/<speaker>.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
-from local.listing import files, lists, shards, splits
-from local.listing.files import NO_LEVEL, SETS, Row
-from local.listing.shards import BANKS, Files, Listing, Problem, site_root
+from local.listing import files
+from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, inventory, list_units, merge, prepare_unit
+from local.listing.files import NO_LEVEL, Row
+from local.listing.shards import site_root
 from steps.core.config import field
-from steps.core.errors import RecipeError
-from steps.data.audio import MONO
-from steps.data.manifests import Utterance
-from steps.data.trials import Trials
 
-SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
-UNIT_SETTINGS = ("channel", "check_audio")  # what a shard depends on, besides the files themselves
-
-_CHANNELS = {"mono": MONO, "first": 0, "second": 1}
-_CHOICES = {
-    "type": ("folder",),
-    "split": ("made", "folders", "column", "test"),
-    "bad_audio": shards.BAD_AUDIO,
-    "few_utterances": ("fail", "exclude"),
-    "mixed_sampling_rates": ("fail", "allow"),
-    "channel": tuple(_CHANNELS),
-    "check_audio": shards.CHECK_AUDIO,
-}
-_NUM_SHOWN = 5
+__all__ = ["UNIT_SETTINGS", "Settings", "inventory", "list_units", "merge", "prepare_unit"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Where the recordings are, who speaks in them, and what is tested."""
+class Settings(CorpusSettings):
+    """Where the recordings are, who speaks in them, and what is tested.
+
+    `split` may also be "folders" (the first one is train, dev or test) or "column" (of the table).
+    """
+
+    SPLITS: ClassVar[tuple[str, ...]] = ("made", "folders", "column", "test")
 
     type: str = "folder"  # the word that chooses this corpus
     corpus: str = "folder"  # name of the corpus, for people
-    seed: int = 1  # of the splits and trials that are drawn
-    root_name: str = "corpus"  # entry of [site] that says where the corpus lies (--data DIR sets site.corpus)
     audio_root_name: str = ""  # entry of [site] that the paths of a table or wav.scp are relative to; "": the corpus
     speaker_level: int = -1  # which folder of a path is the speaker: -1 = the last one, 0 = the first
     corpus_level: int = NO_LEVEL  # which folder names the sub-corpus; -100 = none
     session_level: int = NO_LEVEL  # which folder names the session; -100 = none
     table: str = field("", decides=False)  # CSV or TSV: path, speaker [, id, session, gender, split, corpus]; "" = none
     metadata: str = field("", decides=False)  # CSV or TSV of speakers: speaker [, corpus, gender, split]; "" = none
-    replace_spaces: str = ""  # what blanks in ids become, such as "_"; "": blanks are an error
-
-    split: str = "made"  # "made" (drawn), "folders" (the first one is train, dev or test), "column", "test" (all is test)
-    test_speakers: float = 0.2  # for "made": below 1 a fraction of the speakers, else their number
-    dev_speakers: float = 0.1  # training speakers held out, likewise; passed over where a dev set is given
-    dev_min_utterances: int = 4  # utterances; speakers with fewer are not drawn for dev
-    min_utterances: int = 2  # utterances of each speaker
-    few_utterances: str = "fail"  # "fail" or "exclude": what is done with speakers who have fewer
-
-    trials: str = field("", decides=False)  # list files, ';' between them, in the corpus or relative to the working folder
-    trials_root: str = ""  # folder that the paths of a list start with, or lack, against the ids
-    made_trials: tuple[str, ...] = ("balanced", "all_pairs")  # where none is given: balanced, all_pairs, same_gender
-    trials_per_utterance: int = 8  # trials that enrol each utterance of the balanced list; half are targets
-    cross_session: bool = False  # made target trials only between two sessions
-    within_corpus: bool = False  # made trials only within a sub-corpus
-    trials_per_corpus: bool = False  # also write the lists <list>-<corpus>
-    max_calibration_trials: int = 100_000  # trials of the dev speakers
-
-    bad_audio: str = "fail"  # "fail" or "exclude": what is done with files that cannot be used
-    max_bad: float = 0.01  # share of the files; more of them are an error even if excluded
-    check_audio: str = "decode"  # "decode" (every sample) or "header" (fast, finds neither damage nor silence)
-    channel: str = "mono"  # "mono" (more channels are an error), "first" or "second" channel
-    sampling_rate: int = 0  # Hz that is expected; 0 = any
-    mixed_sampling_rates: str = "fail"  # "fail" or "allow" (features.resample = true brings them to one)
-
-    noise: str = ""  # entry of [site] with noises, which become the set "noise"; "" = none
-    noise_subfolder: str = ""  # of that root
-    music: str = ""  # likewise the set "music"
-    music_subfolder: str = ""  # of that root
-    rir: str = ""  # likewise the set "rir", room impulse responses
-    rir_subfolder: str = ""  # of that root
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
-        unknown = [kind for kind in self.made_trials if kind not in lists.MADE]
-        if unknown:
-            raise ValueError(f"made_trials: expected some of {', '.join(lists.MADE)}, found {unknown}")
-        if not self.trials and not self.made_trials:
-            raise ValueError("trials, made_trials: expected at least one trial list, found none")
-        for name in ("test_speakers", "dev_speakers", "max_bad", "sampling_rate"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        if self.trials_per_utterance < 2 or self.trials_per_utterance % 2:
-            raise ValueError(f"trials_per_utterance: expected 2, 4, 6 ... (half are targets), found {self.trials_per_utterance}")
+        super().__post_init__()
+        if self.type != "folder":
+            raise ValueError(f"type: expected 'folder', found '{self.type}'")
 
+    def rows(self, root: Path, site: Mapping[str, str]) -> tuple[str, Path, list[Row]]:
+        """Return what the table, wav.scp or the folders say there is."""
+        audio_root_name = self.audio_root_name or self.root_name
+        audio_root = site_root(site, audio_root_name)
+        rows = self._listed(root, audio_root)
+        if rows and self.metadata:
+            rows = files.with_metadata(rows, files.find_file(self.metadata, root), self.replace_spaces)
+        return audio_root_name, audio_root, rows
 
-def inventory(settings: Settings, site: Mapping[str, str]) -> str:
-    """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
-    _listing_of.cache_clear()
-    return shards.inventory(_listing(settings, site), _given_lists(settings, site))
-
-
-def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
-    """Return the names `<kind>.<number>` of the shards of files; ids that cannot be used are refused here."""
-    _listing_of.cache_clear()
-    _given_lists(settings, site)
-    return shards.units(_listing(settings, site), SHARD_SIZE)
-
-
-def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Path) -> None:
-    """Open the files of one shard; write `utterances.jsonl`, a line per file, and `problems.tsv` of the bad ones."""
-    decode = settings.check_audio == "decode"
-    shards.open_unit(_listing(settings, site), unit, out, size=SHARD_SIZE, decode=decode)
-
-
-def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Write manifests, trial lists, calibration trials, utt2spk, roots, and what was left out as problems.tsv."""
-    listing = _listing(settings, site)
-    opened = shards.read_units(listing, unit_folders, decode=settings.check_audio == "decode")
-    hint = " (for files with two channels: prepare.channel)"
-    bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad, hint=hint)
-    channel = listing["speech"].channel
-    speech = [each.utterance(channel) for each in opened if each.kind == "speech" and not each.problem]
-    if settings.mixed_sampling_rates == "fail":
-        advice = 'prepare.mixed_sampling_rates = "allow" and features.resample = true'
-        shards.check_rates(speech, settings.sampling_rate, advice)
-    speech, few = _enough(settings, speech)
-    sets = _split(settings, speech, {each.row.id: each.row.split for each in opened if each.kind == "speech"})
-    found = {"trials": _trials(settings, site, sets["test"]), "calibration": _calibration(settings, sets.get("dev", []))}
-    sets |= shards.bank_sets(opened)
-    root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
-    shards.write_manifests(out, sets, root_names, found, bad + few)
-
-
-def _given_lists(settings: Settings, site: Mapping[str, str]) -> dict[str, Path]:
-    return lists.find_lists(settings.trials, (site_root(site, settings.root_name),))
-
-
-def _listing(settings: Settings, site: Mapping[str, str]) -> Listing:
-    return _listing_of(settings, tuple(sorted(site.items())))
-
-
-# A worker does many shards of one listing, and listing a million files takes longer than a shard.
-@lru_cache(maxsize=1)
-def _listing_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> Listing:
-    """Return the files of "speech" and of the banks there are."""
-    site = dict(site_items)
-    root = site_root(site, settings.root_name)
-    audio_root_name = settings.audio_root_name or settings.root_name
-    audio_root = site_root(site, audio_root_name)
-    rows = _speech_rows(settings, root, audio_root)
-    if not rows:
-        raise RecipeError(f"{root}: the list of recordings is empty; expected at least one; complete it")
-    if settings.metadata:
-        rows = files.with_metadata(rows, files.find_file(settings.metadata, root), settings.replace_spaces)
-    speech = Files(
-        root_name=audio_root_name,
-        root=audio_root,
-        rows=sorted(rows, key=lambda row: (row.path, row.id)),
-        channel=_CHANNELS[settings.channel],
-    )
-    root_names = {bank: getattr(settings, bank) for bank in BANKS}
-    return {"speech": speech} | shards.bank_files(root_names, site, lambda bank, root: _bank_rows(settings, bank, root))
-
-
-def _speech_rows(settings: Settings, root: Path, audio_root: Path) -> list[Row]:
-    if settings.table:
-        table = files.find_file(settings.table, root)
-        return files.rows_of_table(audio_root, table, settings.replace_spaces)
-    if (root / "wav.scp").is_file():
-        return files.rows_of_kaldi(root, audio_root)
-    layout = files.Layout(
-        speaker_level=settings.speaker_level,
-        session_level=settings.session_level,
-        corpus_level=settings.corpus_level,
-        has_split_folders=settings.split == "folders",
-        replace_spaces=settings.replace_spaces,
-    )
-    return files.rows_of_folders(root, layout)
-
-
-def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
-    prefix = getattr(settings, f"{bank}_subfolder").strip("/")
-    rows = files.rows_of_bank(root, prefix, settings.replace_spaces)
-    if not rows:
-        raise RecipeError(
-            f"{root / prefix}: no audio file for the set '{bank}'; correct site.{getattr(settings, bank)}, or "
-            f"prepare.{bank}_subfolder"
+    def _listed(self, root: Path, audio_root: Path) -> list[Row]:
+        if self.table:
+            return files.rows_of_table(audio_root, files.find_file(self.table, root), self.replace_spaces)
+        if (root / "wav.scp").is_file():
+            return files.rows_of_kaldi(root, audio_root)
+        layout = files.Layout(
+            speaker_level=self.speaker_level,
+            session_level=self.session_level,
+            corpus_level=self.corpus_level,
+            has_split_folders=self.split == "folders",
+            replace_spaces=self.replace_spaces,
         )
-    return rows
-
-
-def _enough(settings: Settings, utterances: list[Utterance]) -> tuple[list[Utterance], list[Problem]]:
-    """Return (utterances of speakers who have enough, the others as problems), or refuse the others."""
-    few = splits.too_few(utterances, settings.min_utterances)
-    if few and settings.few_utterances == "fail":
-        shown = ", ".join(f"{speaker} ({num})" for speaker, num in list(few.items())[:_NUM_SHOWN])
-        raise RecipeError(
-            f"{len(few)} speakers have fewer than prepare.min_utterances = {settings.min_utterances} utterances: {shown}"
-            f"{', ...' if len(few) > _NUM_SHOWN else ''}; add recordings, check prepare.speaker_level, set "
-            'prepare.few_utterances = "exclude", or lower prepare.min_utterances'
-        )
-    what = f"its speaker has fewer than {settings.min_utterances} utterances"
-    left_out = [("speech", item.path, what) for item in utterances if item.speaker in few]
-    return [utterance for utterance in utterances if utterance.speaker not in few], left_out
-
-
-def _split(settings: Settings, utterances: list[Utterance], given: Mapping[str, str]) -> dict[str, list[Utterance]]:
-    """Return the utterances of train, dev and test; a set that is empty is not there, but test always is."""
-    sets: dict[str, list[Utterance]] = defaultdict(list)
-    draw = {"seed": settings.seed}
-    if settings.split == "made":
-        chosen = splits.draw_speakers(utterances, settings.test_speakers, min_utterances=2, purpose="test", **draw)
-    for utterance in utterances:
-        if settings.split == "test":
-            name = "test"
-        elif settings.split == "made":
-            name = "test" if utterance.speaker in chosen else "train"
-        else:
-            name = given[utterance.id]
-        if name not in SETS:
-            raise RecipeError(
-                f"{utterance.path}: split '{name}'; expected {', '.join(SETS)} for each utterance, as prepare.split = "
-                f'"{settings.split}" says; complete the table, or set prepare.split'
-            )
-        sets[name].append(utterance)
-    splits.check_disjoint(sets)
-    if not sets.get("dev") and sets.get("train"):
-        least = settings.dev_min_utterances
-        sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
-    if not sets.get("test"):
-        raise RecipeError('no utterance is test data; set prepare.test_speakers, or prepare.split = "test"')
-    return {name: sets[name] for name in SETS if sets.get(name)}
-
-
-def _trials(settings: Settings, site: Mapping[str, str], test: list[Utterance]) -> dict[str, Trials]:
-    """Return the trial lists by name."""
-    options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    given = _given_lists(settings, site)
-    found = {name: lists.given_trials(path, test, **options) for name, path in given.items()}
-    for kind in settings.made_trials if not given else ():
-        found[kind] = lists.made_trials(
-            kind,
-            test,
-            seed=settings.seed,
-            per_utterance=settings.trials_per_utterance,
-            cross_session=settings.cross_session,
-            within_corpus=settings.within_corpus,
-        )
-    if settings.trials_per_corpus:
-        for name in list(found):
-            found |= lists.corpus_lists(name, found[name], test)
-    return found
-
-
-def _calibration(settings: Settings, dev: list[Utterance]) -> dict[str, Trials]:
-    if not dev:
-        return {}
-    limits = {"max_trials": settings.max_calibration_trials, "cross_session": settings.cross_session}
-    return {"dev": lists.calibration_trials(dev, seed=settings.seed, **limits)}
+        return files.rows_of_folders(root, layout)

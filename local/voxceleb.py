@@ -126,7 +126,7 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
     bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
     sets = _sets(settings, opened)
     test = sets.get("test", [])
-    trials = {name: lists.given_trials(path, test, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    trials = {name: lists.given_trials(path, test, {}, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
     found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     sets |= shards.bank_sets(opened)
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
@@ -211,7 +211,7 @@ def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
     wanted = settings.trials
     if not wanted:
         wanted = ";".join(name for name in known.LIST_NAMES if any((place / name).is_file() for place in places))
-    files = lists.find_lists(wanted, places)
+    files = lists.find_lists("trials", wanted, places)
     if not files:
         raise RecipeError(
             f"no trial list: looked for {', '.join(known.LIST_NAMES)} in {', '.join(map(str, places))}; expected at least one; "

@@ -1,29 +1,81 @@
 """Check a recipe's systems against every stage before the first one starts; no stage itself.
 
-`python -m steps.check --recipe NAME [--system A,B] [--set ...]` prints one line per system, for run.sh to loop over: names of
-folders and systems with tabs between them, `<system> <features> <augmented> <system whose network it uses> <system that it
-begins with> <last stage> <manifests>`, and one about the fusion, if the recipe has one. A system that another one begins with
-comes before it; if it was not asked for, its last stage is 4.
-A typing error in the settings of stage 6 is thus found before stage 4 has trained for a day.
+`python -m steps.check --recipe DIR [--system A,B | --sweep FILE | --model DIR] [--set ...]` prints what run.sh loops over, with
+tabs between columns and "-" for none:
+
+    system  name  arguments  features  augmented  model  embeddings  begins  first  last  manifests  backend  scores
+    fusion  name  arguments  systems
+    align   name  arguments  systems
+    sweep   name  arguments  folders of scores
+
+`arguments` are those of every stage, with the character 31 between them; `model`, `embeddings` and the others are folders of
+the recipe's outputs; `begins` is the folder of the network that it begins with; `first` and `last` are the stages that it needs.
+A system that another one begins with comes before it; if it was not asked for, its last stage is 4. A point of a sweep needs no
+stage whose output another point before it has made. A typing error in the settings of stage 6 is thus found before stage 4 has
+trained for a day.
 """
 
 import argparse
+import dataclasses
+import hashlib
+import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps import augment, embed, extract, fuse, prepare, report, score, train
+from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
 from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
 from steps.core.stage import Stage
+from steps.core.sweeps import Sweep, read_sweep
 
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
+UP_TO_TRAINING = STAGES[:4]
 # For a model without the scores of its own corpus beside it; the second one if it is siamese.
 PLAIN_SCORING = (Path("conf/score/cosine.toml"), Path("conf/score/siamese.toml"))
 ANY_TRAINING = ("train.device=", "train.threads=", "train.workers=", "train.precision=", "train.checkpoint_seconds=")
-EVERY_STAGE = [*STAGES, fuse.STAGE, report.STAGE]
+EVERY_STAGE = [*STAGES, fuse.STAGE, align.STAGE, sweep.STAGE, report.STAGE]
+JOINED = "\x1f"  # between arguments: no setting and no file name holds it
+
+Settings = dict[str, Any]  # section -> its settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What run.sh does for one system; folders are those below exp/<recipe>, or absolute."""
+
+    system: str
+    files: tuple[Path, ...]
+    assignments: tuple[str, ...]
+    features: str
+    augmented: str
+    model: str
+    embeddings: str
+    begins: str = "-"
+    first: int = 1
+    last: int = 8
+    manifests: str
+    backend: str = "-"
+    scores: str
+
+    def line(self) -> str:
+        """The plan as run.sh reads it."""
+        arguments = _arguments(self.files, [f"system.name={self.system}", *self.assignments])
+        rest = (
+            self.features,
+            self.augmented,
+            self.model,
+            self.embeddings,
+            self.begins,
+            str(self.first),
+            str(self.last),
+            self.manifests,
+        )
+        return "\t".join(("system", self.system, arguments, *rest, self.backend, self.scores))
 
 
 def systems_of(recipe: Path, wanted: str) -> list[str]:
@@ -43,30 +95,38 @@ def systems_of(recipe: Path, wanted: str) -> list[str]:
     return names
 
 
-def check_systems(recipe: Path, systems: list[str], assignments: list[str]) -> list[str]:
-    """The lines that run.sh needs for these systems and those they begin with.
+def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str]) -> list[Plan]:
+    """The plans of these systems and, before them, of those they begin with.
 
     Raises RecipeError for any wrong setting of any stage, and for systems that begin with each other.
     """
-    built, order = {}, []
+    built: dict[str, Settings] = {}
+    plans: dict[str, Plan] = {}
 
     def visit(system: str, chain: tuple[str, ...]) -> None:
         if system in chain:
             raise RecipeError(f"{recipe / system}.toml: train.init goes in a circle: {' -> '.join((*chain, system))}")
-        if system in order:
+        if system in plans:
             return
-        chosen = assignments if system in systems else for_predecessor(assignments)
-        built[system] = _build([recipe / f"{system}.toml"], STAGES, [f"system.name={system}", *chosen])
-        if built[system]["train"].init:
-            visit(built[system]["train"].init, (*chain, system))
-        order.append(system)
+        files = (recipe / f"{system}.toml",)
+        chosen = tuple(assignments if system in systems else for_predecessor(assignments))
+        built[system] = build(files, STAGES, [f"system.name={system}", *chosen])
+        begins = built[system]["train"].init
+        if begins:
+            visit(begins, (*chain, system))
+        network = built[system]["system"].model or system
+        plans[system] = Plan(
+            system=system, files=files, assignments=chosen, **_shared_folders(built[system]),
+            model=f"{network}/model", embeddings=f"{network}/embeddings", scores=f"{system}/scores",
+            begins=plans[begins].model if begins else "-", last=8 if system in systems else 4,
+        )  # fmt: skip
 
     for system in systems:
         visit(system, ())
-    return [_line(system, built, "8" if system in systems else "4") for system in order]
+    return list(plans.values())
 
 
-def for_predecessor(assignments: list[str]) -> list[str]:
+def for_predecessor(assignments: Iterable[str]) -> list[str]:
     """The `--set` of the command line that also hold for a system that is only trained for another one to begin with.
 
     What is said of network, head and training is said of the system that was asked for; how a machine trains holds for both.
@@ -74,20 +134,81 @@ def for_predecessor(assignments: list[str]) -> list[str]:
     return [each for each in assignments if not re.match(r"(train|model|head)\.", each) or each.startswith(ANY_TRAINING)]
 
 
-def _line(system: str, all_built: dict[str, dict[str, Any]], last_stage: str) -> str:
-    built = all_built[system]
-    augmented, features, names = built["augment"].name, built["features"].name, built["system"]
+def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[Plan]:
+    """The plans of a sweep's points and, before them, of the systems that those begin with.
+
+    Points that agree in all that decides a network share it, with the system that they begin with where they agree with that
+    one too; likewise preparations, features, sounds and embeddings.
+    """
+    bases = {plan.system: plan for plan in plan_systems(recipe, sorted({point.system for point in found.points}), assignments)}
+    plans = [dataclasses.replace(plan, last=4) for plan in bases.values() if plan.last == 4]
+    owners: dict[str, str] = {}  # what decides an output -> its folder
+    for base in (plan for plan in bases.values() if plan.last == 8):
+        settings = build(base.files, STAGES, [f"system.name={base.system}", *base.assignments])
+        owners.setdefault(_key(settings, UP_TO_TRAINING), base.model)
+        owners.setdefault(_key(settings, STAGES[:5]), base.embeddings)
+    made: set[str] = set()
+    for point in found.points:
+        base, home = bases[point.system], f"sweeps/{found.name}/{point.name}"
+        files, chosen = (*base.files, *found.files, *point.files), (*found.assignments, *point.assignments, *assignments)
+        plain = build(base.files, STAGES, [f"system.name={base.system}", *base.assignments])
+        name = f"{found.name}.{point.name}"
+        settings = build(files, STAGES, [f"system.name={name}", *chosen])
+        apart = tuple(_names_apart(found.name, plain, settings))
+        settings = build(files, STAGES, [f"system.name={name}", *chosen, *apart])
+        model = owners.setdefault(_key(settings, UP_TO_TRAINING), f"{home}/model")
+        embeddings = owners.setdefault(_key(settings, STAGES[:5]), f"{home}/embeddings")
+        plans.append(
+            Plan(
+                system=name,
+                files=files,
+                assignments=(*chosen, *apart),
+                **_shared_folders(settings),
+                begins=base.begins,
+                model=model,
+                embeddings=embeddings,
+                scores=f"{home}/scores",
+                first=6 if embeddings in made else 5 if model in made else 1,
+            )  # fmt: skip
+        )
+        made |= {model, embeddings}
+    return plans
+
+
+def _names_apart(sweep_name: str, plain: Settings, varied: Settings) -> Iterable[str]:
+    """Names for the shared outputs of a point whose settings are not those of the system that it begins with."""
+    for section, setting in (("prepare", "system.data"), ("features", "features.name"), ("augment", "augment.name")):
+        if _decides(plain, [section]) != _decides(varied, [section]):
+            known = f"{getattr(varied[section], 'name', '')}-".removeprefix("-")
+            yield f"{setting}={known}{sweep_name}-{_hash(_decides(varied, [section]))[:8]}"
+
+
+def _decides(settings: Settings, sections: Iterable[str]) -> str:
+    """What of these sections decides numbers; their names do not."""
+    tables = {name: config.deciding(settings[name]) for name in sections}
+    for table in tables.values():
+        table.pop("name", None)
+    return json.dumps(tables, sort_keys=True)
+
+
+def _key(settings: Settings, stages: Iterable[Stage]) -> str:
+    return _decides(settings, sorted({name for stage in stages for name in stage.sections}))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shared_folders(built: Settings) -> dict[str, str]:
+    augmented, features, data = built["augment"].name, built["features"].name, built["system"].data
     if built["augment"].mode != "online":  # a bank of sounds serves any features
         augmented += f"-{features}"
-    of_data = f"-{names.data}" if names.data else ""
-    init = built["train"].init
-    begins_with = all_built[init]["system"].model or init if init else "-"
-    folders = (features + of_data, augmented + of_data, names.model or system, begins_with)
-    return "\t".join((system, *folders, last_stage, f"manifests{of_data}", ""))
+    of_data = f"-{data}" if data else ""
+    return {"features": features + of_data, "augmented": augmented + of_data, "manifests": f"manifests{of_data}"}
 
 
-def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
-    """The line for a trained model that is tried on this recipe's corpus: its own settings, the recipe's corpus."""
+def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
+    """The plan for a trained model that is tried on this recipe's corpus: its own settings, the recipe's corpus."""
     settings = model / "settings.toml"
     if not settings.is_file():
         raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
@@ -96,19 +217,34 @@ def check_model(recipe: Path, model: Path, assignments: list[str]) -> str:
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")
     plain = PLAIN_SCORING[(model / "pair_head.json").is_file()]
-    files = [recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain]
-    stages = [module.STAGE for module in (prepare, extract, embed, score)]
-    built = _build(files, stages, [f"system.name={name}", *assignments])
-    return "\t".join((name, built["features"].name, "-", name, "-", "8", "manifests", ""))
+    files = (recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain)
+    chosen = ("prepare.split=test", *assignments)
+    built = build(files, [module.STAGE for module in (prepare, extract, embed, score)], [f"system.name={name}", *chosen])
+    return Plan(
+        system=name, files=files, assignments=chosen, features=built["features"].name, augmented="-", model=str(folder),
+        embeddings=f"{name}/embeddings", manifests="manifests", backend=str(scores) if scores.is_dir() else "-",
+        scores=f"{name}/scores",
+    )  # fmt: skip
 
 
-def check_fusion(recipe: Path, assignments: list[str]) -> str:
-    """The line about the recipe's fusion: its name, and the systems that it needs."""
-    built = _build([recipe / "fusion.toml"], [fuse.STAGE], assignments)["fuse"]
-    return "\t".join((built.name, "-", "-", "-", "-", "-", "-", " ".join(built.systems)))
+def joined_lines(recipe: Path, assignments: Sequence[str]) -> list[str]:
+    """The lines about what joins systems: fusion*.toml and align*.toml of the recipe."""
+    lines = []
+    for kind, stage, section in (("fusion", fuse.STAGE, "fuse"), ("align", align.STAGE, "align")):
+        for file in sorted(recipe.glob(f"{kind}*.toml")):
+            built = build([file], [stage], assignments)[section]
+            systems = built.systems if kind == "fusion" else (built.old, built.new)
+            lines.append("\t".join((kind, built.name, _arguments([file], assignments), " ".join(systems))))
+    return lines
 
 
-def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> dict[str, Any]:
+def sweep_line(recipe: Path, found: Sweep, file: Path, plans: Sequence[Plan]) -> str:
+    """The line about a sweep as a whole."""
+    arguments = _arguments([recipe / "recipe.toml"], [f"sweep.file={file}"])
+    return "\t".join(("sweep", found.name, arguments, " ".join(plan.scores for plan in plans if plan.last == 8)))
+
+
+def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[str]) -> Settings:
     """The settings of all sections of these stages. Raises RecipeError also for a section that no stage reads."""
     layers = config.load_layers(config.with_site(files), assignments)
     known = {name for stage in EVERY_STAGE for name in stage.sections} | {"site", "recipe"}
@@ -117,29 +253,42 @@ def _build(files: list[Path], stages: list[Stage], assignments: list[str]) -> di
     return {name: config.build(name, kind, layers) for stage in stages for name, kind in stage.sections.items()}
 
 
+def _arguments(files: Iterable[Path], assignments: Iterable[str]) -> str:
+    words = [word for file in files for word in ("--config", str(file))]
+    return JOINED.join([*words, *(word for each in assignments for word in ("--set", each))])
+
+
+def lines(recipe: Path, *, system: str, sweep_file: Path | None, model: Path | None, assignments: Sequence[str]) -> list[str]:
+    """All lines for run.sh."""
+    default = systems_of(recipe, "" if sweep_file or model else system)
+    if model is not None:
+        return [plan_model(recipe, model, assignments).line()]
+    build([recipe / "recipe.toml"], [report.STAGE], [f"report.recipe={recipe.name}", *assignments])
+    if sweep_file is not None:
+        found = read_sweep(sweep_file)
+        plans = plan_sweep(recipe, found, assignments)
+        return [*(plan.line() for plan in plans), sweep_line(recipe, found, sweep_file, plans)]
+    return [*(plan.line() for plan in plan_systems(recipe, default, assignments)), *joined_lines(recipe, assignments)]
+
+
 def main() -> None:
     """Print the lines, or one message and exit with status 2."""
     parser = argparse.ArgumentParser(prog="python -m steps.check", allow_abbrev=False)
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--system", default="")
+    parser.add_argument("--sweep", type=Path, default=None)
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--set", action="append", default=[], dest="assignments")
     options = parser.parse_args()
     log = configure("check")
-    recipe: Path = options.recipe
     try:
-        if options.model is not None:
-            systems_of(recipe, "")
-            lines = [check_model(recipe, options.model, options.assignments)]
-        else:
-            lines = check_systems(recipe, systems_of(recipe, options.system), options.assignments)
-            _build([recipe / "recipe.toml"], [report.STAGE], [f"report.recipe={recipe.name}", *options.assignments])
-            if (recipe / "fusion.toml").is_file():
-                lines.append(check_fusion(recipe, options.assignments))
+        found = lines(
+            options.recipe, system=options.system, sweep_file=options.sweep, model=options.model, assignments=options.assignments
+        )
     except RecipeError as error:
         log.error("error: %s", error)
         sys.exit(EXIT_USER)
-    print("\n".join(lines))
+    print("\n".join(found))
 
 
 if __name__ == "__main__":

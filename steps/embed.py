@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from steps.core import config, files
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
 from steps.nnet.settings import MODEL_SETTINGS
+from steps.signal.cutting import CUTS, cutting, repeated
 from steps.signal.settings import FEATURES
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BATCHES_PER_UNIT = 16
 
@@ -26,6 +31,10 @@ class Embed:
 
     window: float = 0.0  # s, length of a window; 0: the whole utterance at once
     hop: float = 0.0  # s, from one window to the next; 0: half a window
+    # where windows lie: "last", the last one ends with the utterance, and a short one is one window; "tiled", none but those
+    # of the hop, and a short utterance is repeated, up to four windows; "even", num_windows of them (see signal/cutting.py)
+    cut: str = "last"
+    num_windows: int = 0  # of cut = "even"; ten in Chung et al. 2018
     append_reversed: bool = False  # the features, then the same backwards in time, as one recording (Xie et al. 2019)
     precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it)
     device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
@@ -34,10 +43,23 @@ class Embed:
     def __post_init__(self) -> None:
         if self.window < 0 or self.hop < 0 or (self.hop > 0 and self.window == 0):
             raise ValueError(f"window, hop: expected window > 0 where hop > 0, found {self.window}, {self.hop}")
+        self._check_cut()
         if self.precision not in ("float32", "bf16", "auto") or self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"precision, device: found {self.precision!r}, {self.device!r}; see the comments in steps/embed.py")
         if self.threads < 1:
             raise ValueError(f"threads: expected at least 1, found {self.threads}")
+
+    def _check_cut(self) -> None:
+        if self.cut not in CUTS:
+            raise ValueError(f"cut: expected one of {', '.join(CUTS)}, found {self.cut!r}")
+        if self.cut != "last" and self.window == 0:
+            raise ValueError(f"cut: expected embed.window above 0 with {self.cut!r}, found 0, the whole utterance")
+        if (self.num_windows > 0) != (self.cut == "even") or self.num_windows < 0:
+            raise ValueError(
+                f"num_windows: expected at least 1 with cut = 'even' and 0 with others, found {self.num_windows}, {self.cut!r}"
+            )
+        if self.cut == "even" and self.hop > 0:
+            raise ValueError(f"hop: expected none with cut = 'even', where num_windows says how far apart, found {self.hop}")
 
 
 def units(job: Job) -> list[str]:
@@ -90,28 +112,26 @@ def work(job: Job, unit: str) -> None:
     if s.window:
         found = {}
         for index in (index for batch in batches for index in batch):
-            windows = cut(load(index), *_window_frames(job))
+            windows, which = cut_windows(load(index), job)
             parts = length_batches([len(each) for each in windows], frames_of(job.settings.features, BATCH_SECONDS))
             made = dict(embed(model, parts, windows.__getitem__, device=device, autocast=autocast))
-            found[ids[index]] = np.stack([made[number] for number in range(len(windows))])
+            found[ids[index]] = np.stack([made[number] for number in which])
     else:
         made = embed(model, batches, load, device=device, autocast=autocast)
         found = {ids[index]: row for index, row in made}
     write_scp(job.out, write_ark(job.out / f"embeddings.{group}.ark", sorted(found.items())), name="embeddings.scp")
 
 
-def cut(feats_TF, window: int, hop: int) -> list:
-    """Windows of `window` frames, `hop` apart, the last one ending at the end; a short utterance is one window."""
-    if len(feats_TF) <= window:
-        return [feats_TF]
-    starts = [*range(0, len(feats_TF) - window, hop), len(feats_TF) - window]
-    return [feats_TF[start : start + window] for start in starts]
-
-
-def _window_frames(job: Job) -> tuple[int, int]:
+def cut_windows(feats_TF: "np.ndarray", job: Job) -> tuple[list["np.ndarray"], list[int]]:
+    """The different windows of an utterance, and which of them each of its windows is."""
     s, features = job.settings.embed, job.settings.features
     shift = features.frame_shift if features.type != "waveform" else features.decimate / features.sampling_rate
-    return round(s.window / shift), max(1, round((s.hop or s.window / 2) / shift))
+    length, hop = max(1, round(s.window / shift)), max(1, round((s.hop or s.window / 2) / shift))
+    how = cutting(s.cut, len(feats_TF), length, hop=hop, num_windows=s.num_windows)
+    feats_TF = repeated(feats_TF, how.num_frames)
+    different = sorted(set(how.starts))
+    windows = [feats_TF[start : start + how.length] for start in different]
+    return windows, [different.index(start) for start in how.starts]
 
 
 def _batches(folder: Path, settings: SimpleNamespace) -> list[list[int]]:

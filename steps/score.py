@@ -1,76 +1,79 @@
 """Stage 6: embeddings become scores and figures.
 
-Reads manifests (trial lists, utt2spk), embeddings, and with `--backend DIR` the output of this stage for another corpus,
-whose fitted back end and calibration are then used instead of fitting them on this corpus's training set.
+Reads manifests (trial lists, enrolment, utt2spk), embeddings, and with `--backend DIR` the output of this stage for another
+corpus, whose fitted back end and calibration are then used instead of fitting them on this corpus's training set.
 Writes <trial list>.txt (raw scores), llr/<trial list>.txt (calibrated), calibration/dev.txt (scores of the trials that the
-calibration was fitted on), backend.safetensors, calibration.json, result.json, plots/.
+calibration was fitted on), backend.safetensors, calibration.json, gender.txt, result.json, plots/.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steps.backend.settings import Score
 from steps.core import config, files
 from steps.core.errors import RecipeError
+from steps.core.rng import generator
 from steps.core.stage import Input, Job, Stage
-from steps.results.settings import System
+from steps.results.settings import System, TaskSettings
 
 if TYPE_CHECKING:
-    from steps.backend.calibration import LinearCalibration
     from steps.backend.scorer import Scorer
-    from steps.data.trials import Trials
-
-
-@dataclass
-class Embeddings:
-    """Embeddings of a set, and the row of each utterance."""
-
-    ids: list[str]
-    matrix_ND: np.ndarray
-
-    def __post_init__(self) -> None:
-        self.row = {name: row for row, name in enumerate(self.ids)}
+    from steps.scoring.calibrate import Calibrator
+    from steps.scoring.embedded import Embedded
+    from steps.scoring.lists import TrialRows
 
 
 def work(job: Job, unit: str) -> None:
     """Fit or load the back end, score every list, compute every figure."""
-    from steps.results.figures import list_figures, one_line
     from steps.results.record import write_result
 
-    began = time.monotonic()
-    scorer, source = _scorer(job)
-    calibration = _calibration(job, scorer, source)
+    began, s = time.monotonic(), job.settings.score
+    scorer, source, apart = _scorer(job)
+    calibrator = _calibrator(job, scorer, source, apart)
     test = _read(job, "test")
-    lists = sorted((job.input("manifests") / "trials").glob("*.txt"))
-    if not lists:
-        raise RecipeError(f"{job.input('manifests') / 'trials'}: no trial list; see the settings of [prepare] that make some")
-    utt2spk = _speakers(job)
-    figures = {}
-    for path in lists:
-        trials, scores, num_missing = _score_list(job, scorer, test, path)
-        llrs = None if calibration is None else _llrs(job, path.stem, trials, scores, calibration)
-        figures[path.stem] = list_figures(
-            path.stem, trials, scores, llrs, utt2spk, settings=job.settings.score, plots=job.out / "plots"
-        ) | {"num_missing": num_missing}
-        job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
+    figures = _lists(job, scorer, calibrator, test)
+    tasks = _tasks(job, scorer, test) if job.settings.tasks.run else {}
+    if s.predict_gender:
+        _write_genders(job, test)
     model = files.read_json(job.input("embeddings") / "model.json")
     tables = {"embed": model["embed"]} if "embed" in model else {}
     with files.atomic_write(job.out / "settings.toml") as file:  # for whoever tries this back end on another corpus
-        file.write(config.to_toml({**tables, "score": config.deciding(job.settings.score)}))
+        file.write(config.to_toml({**tables, "score": config.deciding(s)}))
     write_result(
-        job.out, job.input("manifests"), system=job.settings.system.name, backend=job.settings.score.text, figures=figures,
+        job.out, job.input("manifests"), system=job.settings.system.name, backend=s.text, figures=figures, tasks=tasks,
         model=model, fingerprint=job.fingerprint, seconds=time.monotonic() - began,
     )  # fmt: skip
 
 
-def _read(job: Job, set_name: str) -> Embeddings:
-    from steps.data.archive import read_embeddings
+def _lists(job: Job, scorer: "Scorer", calibrator: "Calibrator | None", test: "Embedded") -> dict[str, Any]:
+    """Score every trial list; its figures by name."""
+    from steps.results.figures import list_figures, one_line
 
-    return Embeddings(*read_embeddings(job.input("embeddings") / set_name))
+    lists = sorted((job.input("manifests") / "trials").glob("*.txt"))
+    if not lists:
+        raise RecipeError(f"{job.input('manifests') / 'trials'}: no trial list; see the settings of [prepare] that make some")
+    utt2spk, figures = _speakers(job), {}
+    for path in lists:
+        rows = _rows(job, test, path, utt2spk)
+        scores = _write_scores(job.out / path.name, rows, _scored(scorer, test, rows))
+        llrs = None
+        if calibrator is not None:
+            llrs = _write_scores(job.out / "llr" / path.name, rows, calibrator.transform(rows, scores, test, "test"))
+        figures[path.stem] = list_figures(
+            path.stem, rows.trials, scores, llrs, utt2spk | rows.speakers, settings=job.settings.score, plots=job.out / "plots"
+        ) | {"num_missing": rows.num_missing}
+        job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
+    return figures
+
+
+def _read(job: Job, set_name: str) -> "Embedded":
+    from steps.scoring.embedded import read_embedded
+
+    s = job.settings.score
+    return read_embedded(job.input("embeddings") / set_name, windows=s.needs_windows)
 
 
 def _speakers(job: Job) -> dict[str, str]:
@@ -79,124 +82,159 @@ def _speakers(job: Job) -> dict[str, str]:
     return read_utt2spk(job.input("manifests") / "utt2spk")
 
 
-def _scorer(job: Job) -> tuple["Scorer", Path | None]:
-    """The fitted back end, and the folder it came from if it was not fitted here."""
-    from steps.backend.scorer import Scorer
-    from steps.data.archive import load_arrays
+def _labels(job: Job, embedded: "Embedded") -> np.ndarray:
+    utt2spk = _speakers(job)
+    return np.array([utt2spk[name] for name in embedded.ids])
 
-    head = job.input("embeddings") / "pair_head.json"
+
+def _scorer(job: Job) -> tuple["Scorer", Path | None, set[str]]:
+    """The fitted back end, the folder it came from if it was not fitted here, and dev speakers that it was fitted on."""
+    from steps.backend.scorer import Scorer
+    from steps.data.archive import load_arrays, save_arrays
+
+    s, head = job.settings.score, job.input("embeddings") / "pair_head.json"
+    elsewhere, apart = job.inputs["backend"], set()
     try:
-        scorer = Scorer(job.settings.score, files.read_json(head) if head.is_file() else None)
+        scorer = Scorer(s, files.read_json(head) if head.is_file() else None)
     except ValueError as error:
         raise RecipeError(f"[score]: {error}") from None
-    elsewhere = job.inputs["backend"]
     if elsewhere is not None:
         try:
-            return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere
+            return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere, apart
         except ValueError as error:
             raise RecipeError(f"--backend {elsewhere}: {error}; use the [score] of its settings.toml") from None
-    if scorer.needs_training:
-        if not (job.input("embeddings") / "train").is_dir():
-            raise RecipeError(
-                f"{job.input('embeddings')}: no embeddings of a training set, which score.transforms, score.backend or "
-                "score.norm need; give --backend DIR (the scores folder of the corpus the model was trained on), or set "
-                "score.transforms=[], score.backend=cosine and score.norm=none"
-            )
-        train, utt2spk = _read(job, "train"), _speakers(job)
-        speakers = np.array([utt2spk[name] for name in train.ids])
-        try:
-            scorer.fit(train.matrix_ND, speakers)
-        except ValueError as error:
-            raise RecipeError(f"[score]: {error}") from None
-    from steps.data.archive import save_arrays
-
+    try:
+        if scorer.needs_training:
+            train = _training_set(job, "train")
+            in_domain = None if s.adaptation == "none" else _training_set(job, s.adaptation_set).vectors()
+            scorer.fit(train.vectors(), _labels(job, train), in_domain=in_domain)
+        if s.backend == "learned":
+            apart = _fit_learned(job, scorer)
+    except ValueError as error:
+        raise RecipeError(f"[score]: {error}") from None
+    for note in scorer.notes():
+        job.log.warning("%s", note)
     save_arrays(job.out / "backend.safetensors", scorer.state())
-    return scorer, None
+    return scorer, None, apart
 
 
-def _calibration(job: Job, scorer: "Scorer", elsewhere: Path | None) -> "LinearCalibration | None":
-    """The calibration, fitted on trials of held-out training speakers or taken from elsewhere; None without."""
-    from steps.backend.calibration import LinearCalibration
+def _training_set(job: Job, name: str) -> "Embedded":
+    if not (job.input("embeddings") / name).is_dir():
+        raise RecipeError(
+            f"{job.input('embeddings')}: no embeddings of the set '{name}', which score.transforms, score.backend, score.norm or "
+            "score.adaptation need; give --backend DIR (the scores folder of the corpus the model was trained on), or set "
+            "score.transforms=[], score.backend=cosine and score.norm=none"
+        )
+    return _read(job, name)
 
+
+def _fit_learned(job: Job, scorer: "Scorer") -> set[str]:
+    """Train the scorer of pairs; return the speakers that the calibration must do without."""
     s = job.settings.score
-    calibration = LinearCalibration(s.calibration_prior)
-    if not s.calibrate:
+    known = _training_set(job, s.learned_set)
+    speakers_N, apart = _labels(job, known), set()
+    if s.learned_set == "dev":
+        names = np.unique(speakers_N)
+        apart = set(generator(s.seed, "learned").permutation(names)[: max(2, round(s.learned_share * names.size))].tolist())
+        rows = np.flatnonzero(np.isin(speakers_N, sorted(apart)))
+        known, speakers_N = known.part(rows), speakers_N[rows]
+    scorer.fit_learned(known.items, speakers_N)
+    return apart
+
+
+def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, apart: set[str]) -> "Calibrator | None":
+    """The calibration, fitted on trials of held-out training speakers or taken from elsewhere; None without."""
+    from steps.scoring.calibrate import Calibrator
+
+    if not job.settings.score.calibrate:
         return None
+    calibrator = Calibrator(job.settings.score, scorer, job.input("manifests"))
     if elsewhere is not None:
-        if not (elsewhere / "calibration.json").is_file():
-            return None
-        known = files.read_json(elsewhere / "calibration.json")
-        calibration.scale_, calibration.offset_ = known["scale"], known["offset"]
-        return calibration
+        return calibrator if calibrator.load(elsewhere) else None
     path = job.input("manifests") / "calibration" / "dev.txt"
     if not path.is_file():
         raise RecipeError(
             f"{path}: there are no trials of held-out training speakers to calibrate on; "
             "set prepare.dev_speakers, or score.calibrate = false (then actDCF and Cllr stay empty)"
         )
-    trials, scores, _ = _score_list(job, scorer, _read(job, "dev"), path)
-    calibration.fit(scores, trials.is_target)
-    write = {
-        "scale": calibration.scale_,
-        "offset": calibration.offset_,
-        "prior": s.calibration_prior,
-        "num_trials": len(trials),
-    }
-    files.write_json(job.out / "calibration.json", write)
-    return calibration
-
-
-def _score_list(job: Job, scorer: "Scorer", embeddings: Embeddings, path: Path) -> tuple["Trials", np.ndarray, int]:
-    """The scored trials of a list, their scores as the file holds them, and the number of trials left out."""
-    from steps.data.trials import Trials, read_scores, read_trials, write_scores
-
-    trials = read_trials(path)
-    known = np.array(
-        [a in embeddings.row and b in embeddings.row for a, b in zip(trials.enrol_ids, trials.test_ids, strict=True)]
-    )
-    num_missing = int((~known).sum())
-    if num_missing:
-        _refuse_missing(job, path, trials, embeddings, known)
-        kept = np.flatnonzero(known)
-        trials = Trials([trials.enrol_ids[i] for i in kept], [trials.test_ids[i] for i in kept], trials.is_target[kept])
-    enrol_P, test_P = (np.array([embeddings.row[name] for name in side]) for side in (trials.enrol_ids, trials.test_ids))
+    dev, utt2spk = _read(job, "dev"), _speakers(job)
+    rows = _rows(job, dev, path, utt2spk)
+    scores = _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows))
+    sides = (rows.trials.enrol_ids, rows.trials.test_ids)
+    kept_P = np.array([not {utt2spk[a], utt2spk[b]} & apart for a, b in zip(*sides, strict=True)])
+    if not kept_P.all():
+        rows, scores = rows.taken(kept_P), scores[kept_P]
     try:
-        scores = scorer.score(embeddings.matrix_ND, enrol_P, test_P)
+        calibrator.fit(rows, scores, dev, "dev")
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
-    target = job.out / path.name if path.parent.name == "trials" else job.out / "calibration" / path.name
-    target.parent.mkdir(exist_ok=True)
-    write_scores(target, trials.enrol_ids, trials.test_ids, scores)
-    # Figures are those of the written scores, so that whoever reads the file finds the same.
-    return trials, read_scores(target)[2], num_missing
+    calibrator.save(job.out, len(rows.trials))
+    return calibrator
 
 
-def _refuse_missing(job: Job, path: Path, trials: "Trials", embeddings: Embeddings, known: np.ndarray) -> None:
-    first = int((~known).argmax())
-    pair = (trials.enrol_ids[first], trials.test_ids[first])
-    name, side = next((n, s) for n, s in zip(pair, ("enrolment", "test"), strict=True) if n not in embeddings.row)
-    if not job.settings.score.allow_missing or not known.any():
-        raise RecipeError(
-            f"{path}:{first + 1}: {side} utterance '{name}' has no embedding in {job.input('embeddings')} ({len(known)} "
-            f"trials, {int((~known).sum())} missing); run stage 5, or set score.allow_missing = true"
-        )
-    job.log.warning("%s: %d of %d trials have no embedding and are left out", path, (~known).sum(), len(known))
+def _rows(job: Job, embedded: "Embedded", path: Path, utt2spk: dict[str, str]) -> "TrialRows":
+    from steps.scoring.lists import read_rows
+
+    enrolment = path.parent.parent / "enrolment" / path.name if path.parent.name == "trials" else None
+    return read_rows(
+        path, embedded, enrolment=enrolment, utt2spk=utt2spk, allow_missing=job.settings.score.allow_missing,
+        where=job.input("embeddings"), log=job.log,
+    )  # fmt: skip
 
 
-def _llrs(job: Job, name: str, trials: "Trials", scores: np.ndarray, calibration: "LinearCalibration") -> np.ndarray:
-    """The calibrated scores of a list, as the file that this writes holds them."""
+def _scored(scorer: "Scorer", embedded: "Embedded", rows: "TrialRows") -> np.ndarray:
+    try:
+        return scorer.score(embedded.items, rows.enrol_P, rows.test_P, enrol=rows.enrol)
+    except ValueError as error:
+        raise RecipeError(f"{rows.path}: {error}") from None
+
+
+def _write_scores(path: Path, rows: "TrialRows", scores: np.ndarray) -> np.ndarray:
+    """Write a score file; the scores as it holds them, so that whoever reads it finds the figures that are reported."""
     from steps.data.trials import read_scores, write_scores
 
-    path = job.out / "llr" / f"{name}.txt"
     path.parent.mkdir(exist_ok=True)
-    write_scores(path, trials.enrol_ids, trials.test_ids, calibration.transform(scores))
+    write_scores(path, rows.trials.enrol_ids, rows.trials.test_ids, scores)
     return read_scores(path)[2]
+
+
+def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
+    """Identification, few-shot tasks and clustering of the test set."""
+    from steps.data.manifests import read_set
+    from steps.results.tasks import system_tasks, task_lines
+
+    known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), "test")}
+    figures = system_tasks(scorer, test.items, [known[name] for name in test.ids], job.settings.tasks)
+    for line in task_lines(figures):
+        job.log.info("%s", line)
+    return figures
+
+
+def narrow(tables: dict[str, Any]) -> dict[str, Any]:
+    """Where no task is run, what is said of them decides nothing."""
+    return tables if tables["tasks"]["run"] else tables | {"tasks": {"run": []}}
+
+
+def _write_genders(job: Job, test: "Embedded") -> None:
+    """Write gender.txt: how a probe of training embeddings takes each test utterance."""
+    from steps.backend.gender import GenderClassifier
+    from steps.data.manifests import read_set
+
+    train = _training_set(job, "train")
+    known = {utterance.id: utterance.gender for utterance in read_set(job.input("manifests"), "train")}
+    try:
+        probe = GenderClassifier().fit(train.vectors(), np.array([known[name] for name in train.ids]), _labels(job, train))
+    except ValueError as error:
+        raise RecipeError(f"score.predict_gender: {error}") from None
+    odds_N = probe.log_odds(test.vectors())
+    with files.atomic_write(job.out / "gender.txt") as file:
+        file.writelines(f"{name} {odds:.9g}\n" for name, odds in zip(test.ids, odds_N.tolist(), strict=True))
 
 
 STAGE = Stage(
     name="score",
-    version=1,
-    sections={"system": System, "score": Score},
+    version=2,
+    sections={"system": System, "score": Score, "tasks": TaskSettings},
     inputs=(
         Input(name="manifests", help="the output of stage 1"),
         Input(name="embeddings", help="the output of stage 5"),
@@ -205,6 +243,7 @@ STAGE = Stage(
     outputs=("*.txt", "settings.toml", "result.json"),
     optional=("llr/*.txt", "calibration/*.txt", "backend.safetensors", "calibration.json"),
     work=work,
+    narrow=narrow,
 )
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Stage 4: train a network.
+"""Stage 4: train a network, or an i-vector extractor.
 
 Reads manifests (labels, dev trials), features, the copies or the bank of stage 3, and with train.init the trained network
 to begin with.
-Writes model.safetensors (network), head.safetensors, speakers (class index -> speaker id), settings.toml (all that
-stages 2 and 5 need to use the network elsewhere), pair_head.json (of a siamese network), log.jsonl (one record per
-epoch), training.json, tensorboard/.
+Writes model.safetensors (network), head.safetensors (not of an i-vector extractor), speakers (class index -> speaker id),
+settings.toml (all that stages 2 and 5 need to use the network elsewhere), pair_head.json (of a siamese network), log.jsonl
+(one record per epoch, or EM iteration), training.json, tensorboard/.
 
 On the way it keeps in its work folder: checkpoint.pt (everything, so that a killed run goes on to the same bytes) and
 epochs/ (the weights of each finished epoch, for averaging).
@@ -24,6 +24,7 @@ from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure, progress
 from steps.core.rng import seed_of
 from steps.core.stage import Input, Job, Stage
+from steps.monitor.agreement import check_together
 from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
 from steps.nnet.train_settings import Train
 from steps.signal.settings import FEATURES, Augment, SpecAugment
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from steps.nnet.training import Training
 
 CHECKPOINT = "checkpoint.pt"
+HEAD = "head.safetensors"  # of all that are trained by gradients
 PAIR_HEAD = "pair_head.json"  # of a siamese network: how two embeddings become a score
-USED_ELSEWHERE = ("features", "model")  # the sections that another corpus needs to be run through the network
 
 
 def work(job: Job, unit: str) -> None:
@@ -49,6 +50,11 @@ def work(job: Job, unit: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     _check(job)
     data = _training_set(job)
+    if settings.method == "em":
+        from steps.monitor.extractor import train_extractor
+
+        train_extractor(job, data, _device(settings.device))
+        return
     training, batches_of = _start(job, data)
     job.log.info(
         "%d utterances of %d speakers, %d updates an epoch, %d parameters, %s",
@@ -71,11 +77,6 @@ def _training_set(job: Job):
     from steps.examples.training_set import TrainingSet
 
     s = job.settings
-    if s.augment.mode == "online" and getattr(s.features, "vad", "none") != "none":
-        raise RecipeError(
-            f"augment.mode = 'online' with features.vad = {s.features.vad!r}: the VAD of whole utterances is unknown to a crop "
-            'that is augmented in training; set features.vad = "none", or augment.mode = "copies"'
-        )
     data = TrainingSet.open(
         manifests=job.input("manifests"), features=job.input("features"), augmented=job.input("augmented"), settings=s
     )
@@ -91,6 +92,7 @@ def _check(job: Job) -> None:
     """Raises RecipeError for settings that do not go together."""
     from steps.monitor.dev import dev_trials, one_shot_tasks
 
+    check_together(job.settings)
     s: Train = job.settings.train
     path = dev_trials(job.input("manifests"))
     monitored = s.patience or s.average_of == "best" or s.decay == "plateau" or s.monitor == "one_shot"
@@ -104,21 +106,6 @@ def _check(job: Job) -> None:
             one_shot_tasks(s, job.input("manifests"))
         except ValueError as error:
             raise RecipeError(f"train.monitor = 'one_shot': {error}; hold out more (prepare.dev_speakers)") from None
-    if s.sampling in ("pairs", "groups") and job.settings.augment.speed_as_new_speakers:
-        raise RecipeError(
-            f"train.sampling = {s.sampling!r} with augment.speed_as_new_speakers: who speaks in an example is known only once "
-            "its speed is drawn; set augment.speed_as_new_speakers = false"
-        )
-    if s.sampling in ("pairs", "groups") and job.settings.augment.mode == "copies":
-        raise RecipeError(
-            f"train.sampling = {s.sampling!r} with augment.mode = 'copies': a recording would meet its own copy as another "
-            "one of its speaker; set augment.mode = online, or none"
-        )
-    needed = getattr(job.settings.head, "batches", ())
-    if needed and s.sampling not in needed:
-        raise RecipeError(
-            f"train.sampling = {s.sampling!r}: expected {' or '.join(needed)}, as head.type = {job.settings.head.type!r} needs"
-        )
     if bool(s.init) != (job.inputs["init"] is not None):
         raise RecipeError(
             f"train.init = {s.init!r}: expected --init DIR (the model folder of that system) exactly if a system is named"
@@ -195,6 +182,7 @@ def _how(training: "Training") -> str:
 def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> None:
     """The rest of one epoch, its dev EER, its record and its weights."""
     from steps.monitor.dev import dev_figures
+    from steps.monitor.trained import write_log, write_tensorboard
     from steps.nnet import checkpoint
     from steps.nnet.inference import BATCH_SECONDS
 
@@ -220,8 +208,8 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.safetensors", training.model)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.head.safetensors", training.head)
     checkpoint.save(job.out / CHECKPOINT, training.state_dict())
-    _write_log(job.out, training.history)
-    _write_tensorboard(job.out / "tensorboard", record)
+    write_log(job.out, training.history)
+    write_tensorboard(job.out / "tensorboard", record)
     job.log.info(
         "epoch %d of %d: loss %.3f, accuracy %.1f %%, dev EER %s, learning rate %.2g, margin %.2f, %.0f s",
         record["epoch"], training.settings.epochs, record["loss"], 100 * record["accuracy"],
@@ -235,12 +223,8 @@ def _names(data: Any, batch: Any) -> str:
     return f"{len(names)} utterances: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
 
 
-def _write_log(folder: Path, history: list[dict[str, Any]]) -> None:
-    with files.atomic_write(folder / "log.jsonl") as file:
-        file.writelines(json.dumps(record) + "\n" for record in history)
-
-
 def _finish(job: Job, training: "Training", speakers: list[str]) -> None:
+    from steps.monitor.trained import write_known, write_log
     from steps.nnet import checkpoint
     from steps.nnet.models import num_parameters
 
@@ -252,18 +236,10 @@ def _finish(job: Job, training: "Training", speakers: list[str]) -> None:
         checkpoint.save_model(job.out / f"{name}.safetensors", module)
     if hasattr(training.head, "pair_head"):
         files.write_json(job.out / PAIR_HEAD, training.head.pair_head())
-    _write_log(job.out, training.history)
-    with files.atomic_write(job.out / "speakers") as file:
-        file.writelines(f"{speaker}\n" for speaker in speakers)
-    tables = {name: config.deciding(getattr(job.settings, name)) for name in USED_ELSEWHERE}
-    with files.atomic_write(job.out / "settings.toml") as file:
-        file.write(config.to_toml(tables))
-    files.write_json(
-        job.out / "training.json",
-        {
-            "epochs_averaged": chosen, "num_parameters": num_parameters(training.model), "num_speakers": len(speakers),
-            "train_seconds": round(training.seconds, 1), "how": _how(training),
-        },
+    write_log(job.out, training.history)
+    write_known(
+        job, speakers, epochs_averaged=chosen, num_parameters=num_parameters(training.model),
+        train_seconds=round(training.seconds, 1), how=_how(training),
     )  # fmt: skip
 
 
@@ -273,23 +249,13 @@ def _weights(path: Path) -> dict[str, Any]:
     return load_file(path)
 
 
-def _write_tensorboard(folder: Path, record: dict[str, Any]) -> None:
-    """One event file per epoch: a run that is killed leaves whole ones, and its successor writes no step twice."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder), purge_step=record["epoch"]) as writer:
-        for name, value in record.items():
-            if name != "epoch" and value is not None:
-                writer.add_scalar(name, value, record["epoch"])
-
-
 def merge(job: Job, units: dict[str, Path]) -> None:
     """The finished files; checkpoints stay behind."""
     from steps.core.stage import place, place_tree
 
-    names = ("model.safetensors", "head.safetensors", "speakers", "settings.toml", "log.jsonl", "training.json")
+    names = ("model.safetensors", "speakers", "settings.toml", "log.jsonl", "training.json")
     for folder in units.values():
-        for name in (*names, *([PAIR_HEAD] if (folder / PAIR_HEAD).is_file() else [])):
+        for name in (*names, *(each for each in (HEAD, PAIR_HEAD) if (folder / each).is_file())):
             place(folder / name, job.out / name)
         place_tree(folder / "tensorboard", job.out / "tensorboard")
 
@@ -311,8 +277,8 @@ STAGE = Stage(
         Input(name="augmented", help="the output of stage 3"),
         Input(name="init", required=False, help="the output of this stage for the system that train.init names"),
     ),
-    outputs=("model.safetensors", "head.safetensors", "speakers", "settings.toml"),
-    optional=(PAIR_HEAD,),
+    outputs=("model.safetensors", "speakers", "settings.toml"),
+    optional=(HEAD, PAIR_HEAD),
     work=work,
     merge=merge,
     resumes=True,
@@ -342,10 +308,12 @@ def describe(arguments: list[str]) -> str:
     from steps.nnet.describe import layers_of, table
     from steps.nnet.models import build_head, build_model, num_parameters
 
+    check_together(settings)
     shape = (frames_of(settings.features, settings.train.max_crop), settings.features.num_bins)
     try:
         model = build_model(settings.model, shape[1])
-        head = num_parameters(build_head(settings.head, model.classifier_dim, speakers)) if speakers else 0
+        has_head = speakers and settings.head.type != "none"
+        head = num_parameters(build_head(settings.head, model.classifier_dim, speakers)) if has_head else 0
         layers = layers_of(model, *shape)
     except ValueError as error:
         raise RecipeError(f"{', '.join(map(str, options.config))}: {error}") from None
@@ -355,7 +323,7 @@ def describe(arguments: list[str]) -> str:
         return json.dumps({**sizes, "input": list(shape), "num_speakers": speakers})
     text = table(layers, num_frames=shape[0], num_bins=shape[1], embedding_dim=model.embedding_dim, total=own)
     counted = f"{head:,} for {speakers:,} speakers" if speakers else "its size depends on the speakers: --speakers N"
-    return f"{text}\nhead: {settings.head.type}, {counted}"
+    return f"{text}\nhead: none" if settings.head.type == "none" else f"{text}\nhead: {settings.head.type}, {counted}"
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Trial lists of a corpus: given ones brought to its utterance ids, or made."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from local.listing.files import fix_spaces, without_suffix
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
+from steps.data.enrolment import Models, draw_models, model_speakers, read_models, write_models
 from steps.data.manifests import Utterance
 from steps.data.trials import MAX_PAIRS, Trials, all_pairs, balanced, check_known, read_trials, trials_by_corpus
 
@@ -15,8 +18,10 @@ MADE = ("balanced", "all_pairs", "same_gender")
 _NUM_SHOWN = 5
 
 
-def find_lists(names: str, roots: Iterable[Path]) -> dict[str, Path]:
-    """Return list name -> file for a text of file names between ';'; each is absolute, or lies in one of `roots` or here.
+def find_lists(setting: str, names: str, roots: Iterable[Path]) -> dict[str, Path]:
+    """Return list name -> file for a text of file names between ';' (`prepare.<setting>`).
+
+    Each is absolute, or lies in one of `roots` or here.
 
     Raises:
         RecipeError: a missing file, or two of the same name.
@@ -28,20 +33,20 @@ def find_lists(names: str, roots: Iterable[Path]) -> dict[str, Path]:
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise RecipeError(
-                f"prepare.trials: no file '{name}'; looked for {', '.join(str(place) for place in places[:-1])} and "
+                f"prepare.{setting}: no file '{name}'; looked for {', '.join(str(place) for place in places[:-1])} and "
                 f"{places[-1].absolute()}; correct the name"
             )
         if path.stem in found:
             raise RecipeError(
-                f"prepare.trials: {found[path.stem]} and {path} would both be the list '{path.stem}'; expected different "
+                f"prepare.{setting}: {found[path.stem]} and {path} would both be the list '{path.stem}'; expected different "
                 "file names; rename one"
             )
         found[path.stem] = path
     return found
 
 
-def given_trials(path: Path, utterances: Iterable[Utterance], *, prefix: str, replace_spaces: str) -> Trials:
-    """Return the trials of a list, with the ids of the utterances.
+def given_trials(path: Path, utterances: Iterable[Utterance], models: Models, *, prefix: str, replace_spaces: str) -> Trials:
+    """Return the trials of a list, with the ids of the utterances; an enrolment may be one of the models.
 
     A name in the list may have the extension of an audio file, and be with or without the folder `prefix`.
 
@@ -49,32 +54,59 @@ def given_trials(path: Path, utterances: Iterable[Utterance], *, prefix: str, re
         RecipeError: malformed list, an utterance that is not known, or a label that the speakers contradict.
     """
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
+    resolve = _resolver(speakers, prefix, replace_spaces)
     trials = read_trials(path)
-    prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-    known: dict[str, str] = {}
-
-    def resolve(name: str) -> str:
-        if name not in known:
-            plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
-            forms = (name, plain, plain.removeprefix(prefix), prefix + plain)
-            known[name] = next((form for form in forms if form in speakers), name)
-        return known[name]
-
-    enrol_ids = [resolve(name) for name in trials.enrol_ids]
-    test_ids = [resolve(name) for name in trials.test_ids]
-    trials = Trials(enrol_ids, test_ids, trials.is_target)
-    check_known(trials, speakers, str(path))
-    same_N = np.fromiter((speakers[a] == speakers[b] for a, b in zip(enrol_ids, test_ids, strict=True)), bool)
-    wrong = np.flatnonzero(same_N != trials.is_target).tolist()
+    enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
+    trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
+    of_side = speakers | model_speakers(models, speakers, str(path))
+    check_known(trials, of_side, str(path))
+    pairs = zip(trials.enrol_ids, trials.test_ids, strict=True)
+    wrong = np.flatnonzero(np.fromiter((of_side[a] == of_side[b] for a, b in pairs), bool) != trials.is_target).tolist()
     if wrong:
-        first = wrong[0]
+        enrol, test = trials.enrol_ids[wrong[0]], trials.test_ids[wrong[0]]
         raise RecipeError(
-            f"{path}: {len(wrong)} of {len(trials)} labels contradict the corpus; first, '{enrol_ids[first]}' (speaker "
-            f"{speakers[enrol_ids[first]]}) and '{test_ids[first]}' (speaker {speakers[test_ids[first]]}) are given as "
-            f"{'target' if trials.is_target[first] else 'non-target'} trial; expected target = the same speaker; correct "
+            f"{path}: {len(wrong)} of {len(trials)} labels contradict the corpus; first, '{enrol}' (speaker "
+            f"{of_side[enrol]}) and '{test}' (speaker {of_side[test]}) are given as "
+            f"{'target' if trials.is_target[wrong[0]] else 'non-target'} trial; expected target = the same speaker; correct "
             "the list, or prepare.speaker_level"
         )
     return trials
+
+
+def given_models(path: Path, utterances: Iterable[Utterance], *, prefix: str, replace_spaces: str) -> Models:
+    """Return the models of an enrolment file, with the ids of the utterances, which are named as in trial lists."""
+    speakers = {utterance.id: utterance.speaker for utterance in utterances}
+    resolve = _resolver(speakers, prefix, replace_spaces)
+    models = {name: tuple(resolve(each) for each in theirs) for name, theirs in read_models(path).items()}
+    model_speakers(models, speakers, str(path))
+    return models
+
+
+def enrolled(utterances: Iterable[Utterance], num: int, seed: int, within_corpus: bool) -> tuple[Models, Trials]:
+    """Return models of `num` utterances each, and trials of them, drawn from a test set."""
+    return draw_models(utterances, generator(seed, "folder", "enrolment", num), num, within_corpus=within_corpus)
+
+
+def write_enrolment(folder: Path, models: Mapping[str, Models], trials: Mapping[str, Trials]) -> None:
+    """Write `<trial list>.txt` with the models that each list enrols; nothing where it enrols utterances only."""
+    for name, known in models.items():
+        used = {each: known[each] for each in dict.fromkeys(trials[name].enrol_ids) if each in known}
+        if used:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_models(folder / f"{name}.txt", used)
+
+
+def _resolver(known: Mapping[str, str], prefix: str, replace_spaces: str) -> Callable[[str], str]:
+    """Return the id that a name in a list stands for, or the name if it stands for none."""
+    prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+
+    @cache
+    def resolve(name: str) -> str:
+        plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
+        forms = (name, plain, plain.removeprefix(prefix), prefix + plain)
+        return next((form for form in forms if form in known), name)
+
+    return resolve
 
 
 def made_trials(kind: str, utterances: list[Utterance], *, seed: int, per_utterance: int, **conditions: bool) -> Trials:
@@ -84,9 +116,10 @@ def made_trials(kind: str, utterances: list[Utterance], *, seed: int, per_uttera
     return all_pairs(utterances, same_gender=kind == "same_gender", **conditions)
 
 
-def corpus_lists(name: str, trials: Trials, utterances: Iterable[Utterance]) -> dict[str, Trials]:
+def corpus_lists(name: str, trials: Trials, utterances: list[Utterance], models: Models) -> dict[str, Trials]:
     """Return `<name>-<corpus>` -> the trials within each sub-corpus, where there are targets, non-targets and other trials."""
-    parts = trials_by_corpus(trials, utterances)
+    by_id = {utterance.id: utterance for utterance in utterances}
+    parts = trials_by_corpus(trials, [*utterances, *(replace(by_id[theirs[0]], id=model) for model, theirs in models.items())])
     return {
         f"{name}-{corpus.replace('/', '_')}": part
         for corpus, part in parts.items()

@@ -1,15 +1,30 @@
-"""n-shot k-way identification: whose voice is it, of k speakers with n utterances each?"""
+"""n-shot k-way identification: whose voice is it, of k speakers with n utterances each?
+
+Suffixes: N utterances, J tasks, K speakers of a task, R replicates.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steps.backend.estimator import checked_embeddings, unit_rows
+from steps.backend.pairs import Score
 
 DISTANCES = ("euclidean", "cosine", "dot")
+CHUNK_NUMBERS = 4_000_000  # numbers of support embeddings gathered at a time, 32 MB
+# utterances (rows) of each speaker to compare with; then for each trial, one of these speakers and the row of a test utterance
+TrialScores = Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray], np.ndarray]
+
+
+class TooFewSpeakers(ValueError):
+    """A set has not enough speakers or utterances for a task."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,15 @@ class Tasks:
     answer_J: np.ndarray  # [J], which of the k speakers the query is of
 
 
-def draw_tasks(rng: np.random.Generator, speakers: npt.ArrayLike, *, ways: int, shots: int, num_tasks: int) -> Tasks:
+def draw_tasks(
+    rng: np.random.Generator,
+    speakers: npt.ArrayLike,
+    *,
+    ways: int,
+    shots: int,
+    num_tasks: int,
+    durations: npt.ArrayLike | None = None,
+) -> Tasks:
     """Return tasks drawn at random: a query, `shots` other utterances of its speaker and of `ways` - 1 other speakers.
 
     The query is drawn from all utterances of speakers that have enough of them; the others are drawn evenly without
@@ -34,20 +57,28 @@ def draw_tasks(rng: np.random.Generator, speakers: npt.ArrayLike, *, ways: int, 
         ways: speakers of a task, k.
         shots: support utterances of each, n.
         num_tasks: tasks to draw.
+        durations: `[N]` of the utterances, in any unit: then queries, and support utterances within a speaker, are drawn
+            with chances in proportion to them, as in voicemap (whose fragments are cut from files of many lengths); None:
+            evenly.
 
     Raises:
-        ValueError: fewer than `ways` speakers with `shots` utterances, or none with one more for the query.
+        ValueError: fewer than `ways` speakers with `shots` utterances, or none with one more for the query; durations that
+            are not one positive number an utterance.
+
+    Source: oscarknagg/voicemap, voicemap/librispeech.py (build_n_shot_task), but for the place of the answer.
     """
+    chance_N = None if durations is None else _checked_durations(durations, np.size(speakers))
     names, code_N = np.unique(np.asarray(speakers), return_inverse=True)
     order, counts = np.argsort(code_N, kind="stable"), np.bincount(code_N)
     rows = np.split(order, np.cumsum(counts)[:-1])
     able, asked = np.flatnonzero(counts >= shots), np.flatnonzero(counts > shots)
     if ways < 2 or len(able) < ways or not len(asked):
-        raise ValueError(
+        raise TooFewSpeakers(
             f"{shots}-shot {ways}-way tasks: expected at least {ways} speakers with {shots} utterances, one with one more, "
             f"found {len(able)} and {len(asked)} of {len(names)} speakers"
         )
-    queries = rng.choice(np.concatenate([rows[code] for code in asked]), size=num_tasks)
+    candidates = np.concatenate([rows[code] for code in asked])
+    queries = rng.choice(candidates, size=num_tasks, p=_share(chance_N, candidates))
     support_JKN = np.empty((num_tasks, ways, shots), dtype=np.int64)
     answer_J = rng.integers(ways, size=num_tasks)
     for task, (query, answer) in enumerate(zip(queries, answer_J, strict=True)):
@@ -55,7 +86,7 @@ def draw_tasks(rng: np.random.Generator, speakers: npt.ArrayLike, *, ways: int, 
         others = list(rng.choice(able[able != own], size=ways - 1, replace=False))
         for place, code in enumerate([*others[:answer], own, *others[answer:]]):
             known = rows[code][rows[code] != query] if code == own else rows[code]
-            support_JKN[task, place] = rng.choice(known, size=shots, replace=False)
+            support_JKN[task, place] = rng.choice(known, size=shots, replace=False, p=_share(chance_N, known))
     return Tasks(queries, support_JKN, answer_J)
 
 
@@ -78,23 +109,208 @@ def task_accuracy(tasks: Tasks, embeddings: npt.ArrayLike, distance: str) -> flo
     return float(np.mean(task_credits(tasks, embeddings, distance)))
 
 
-def task_credits(tasks: Tasks, embeddings: npt.ArrayLike, distance: str) -> np.ndarray:
-    """Return what each task counts, `[J]`: see `task_accuracy`."""
-    if distance not in DISTANCES:
+def task_credits(tasks: Tasks, embeddings: npt.ArrayLike, distance: str | Score) -> np.ndarray:
+    """Return what each task counts, `[J]`: see `task_accuracy`.
+
+    Args:
+        tasks: of `draw_tasks`.
+        embeddings: `[N, D]`.
+        distance: one of `DISTANCES`, or a score of pairs, such as the output of a siamese network (`pairs.siamese`): of the
+            query with each support utterance, averaged over the utterances of a speaker.
+
+    Raises:
+        ValueError: as `task_accuracy`.
+    """
+    if isinstance(distance, str) and distance not in DISTANCES:
         raise ValueError(f"distance: expected one of {', '.join(DISTANCES)}, found {distance!r}")
     x_ND = checked_embeddings(embeddings, "embeddings")
-    query_J1D, support_JKND = x_ND[tasks.query_J][:, None], x_ND[tasks.support_JKN]
+    unit_ND = unit_rows(x_ND, "embeddings") if distance in ("cosine", "dot") else x_ND
+    step = max(1, CHUNK_NUMBERS // (tasks.support_JKN[0].size * x_ND.shape[1]))
+    parts = [slice(start, start + step) for start in range(0, len(tasks.query_J), step)]
+    nearness_JK = np.concatenate(
+        [_nearness(x_ND, unit_ND, tasks.query_J[part], tasks.support_JKN[part], distance) for part in parts]
+    )
+    return credits(nearness_JK, tasks.answer_J)
+
+
+def _nearness(
+    x_ND: np.ndarray, unit_ND: np.ndarray, query_J: np.ndarray, support_JKN: np.ndarray, distance: str | Score
+) -> np.ndarray:
+    """How near each query is to each speaker, [J, K]."""
+    query_J1D, support_JKND = x_ND[query_J][:, None], x_ND[support_JKN]
+    if not isinstance(distance, str):
+        return distance(query_J1D[:, None], support_JKND).mean(axis=2)
     if distance == "euclidean":
-        nearness_JK = -np.linalg.norm(query_J1D - support_JKND.mean(axis=2), axis=-1)
+        return -np.linalg.norm(query_J1D - support_JKND.mean(axis=2), axis=-1)
+    prototype_JKD = unit_ND[support_JKN].mean(axis=2)
+    if distance == "cosine":
+        query_J1D = unit_ND[query_J][:, None]
+        prototype_JKD = prototype_JKD / np.linalg.norm(prototype_JKD, axis=-1, keepdims=True)
     else:
-        unit_ND = unit_rows(x_ND, "embeddings")
-        prototype_JKD = unit_ND[tasks.support_JKN].mean(axis=2)
-        if distance == "cosine":
-            query_J1D = unit_ND[tasks.query_J][:, None]
-            prototype_JKD = prototype_JKD / np.linalg.norm(prototype_JKD, axis=-1, keepdims=True)
-        else:
-            prototype_JKD = prototype_JKD * np.linalg.norm(support_JKND, axis=-1).mean(axis=2)[..., None]
-        nearness_JK = np.einsum("jkd,jkd->jk", np.broadcast_to(query_J1D, prototype_JKD.shape), prototype_JKD)
+        prototype_JKD = prototype_JKD * np.linalg.norm(support_JKND, axis=-1).mean(axis=2)[..., None]
+    return np.einsum("jkd,jkd->jk", np.broadcast_to(query_J1D, prototype_JKD.shape), prototype_JKD)
+
+
+def scored_credits(tasks: Tasks, score: TrialScores) -> np.ndarray:
+    """Return what each task counts, `[J]`, where a back end scores the query with each speaker's support utterances.
+
+    Args:
+        tasks: of `draw_tasks`.
+        score: as `TrialScores` says; it sees the support utterances of each speaker of each task as an enrolment.
+    """
+    num_tasks, ways, shots = tasks.support_JKN.shape
+    models = list(tasks.support_JKN.reshape(-1, shots))
+    scores = score(models, np.arange(len(models)), np.repeat(tasks.query_J, ways))
+    return credits(np.asarray(scores).reshape(num_tasks, ways), tasks.answer_J)
+
+
+def credits(nearness: npt.ArrayLike, answer: npt.ArrayLike) -> np.ndarray:
+    """Return 1 / m for each task whose answer is among the m nearest speakers, 0 for others, [J].
+
+    Args:
+        nearness: `[J, K]`; higher = nearer.
+        answer: `[J]` which of the K it is.
+
+    Raises:
+        ValueError: a nearness that is not a number.
+    """
+    nearness_JK = np.asarray(nearness, dtype=np.float64)
+    if np.isnan(nearness_JK).any():
+        raise ValueError(f"nearness: expected numbers, found {int(np.isnan(nearness_JK).sum())} others")
     nearest_JK = nearness_JK == nearness_JK.max(axis=1, keepdims=True)
-    right_J = np.take_along_axis(nearest_JK, tasks.answer_J[:, None], axis=1)[:, 0]
+    right_J = np.take_along_axis(nearest_JK, np.asarray(answer)[:, None], axis=1)[:, 0]
     return right_J / nearest_JK.sum(axis=1)
+
+
+def accuracy_interval(
+    credits_J: npt.ArrayLike,
+    speakers: npt.ArrayLike,
+    *,
+    rng: np.random.Generator,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return the percentile interval of the accuracy by a bootstrap over the speakers of the queries.
+
+    Over speakers, not tasks: tasks are drawn from the same few speakers again and again, and what a bootstrap over tasks
+    measures goes to zero as more are drawn, while another set of speakers would still give another accuracy. Each
+    replicate draws as many speakers as were asked for, with replacement, and takes their tasks; the speakers that they
+    are told apart from stay as they are.
+
+    Args:
+        credits_J: of `task_credits`.
+        speakers: `[J]` speaker of each query.
+        rng: source of the draws.
+        num_replicates: how many replicates.
+        level: of the interval.
+
+    Raises:
+        ValueError: no tasks, or not one speaker a task.
+    """
+    value_J, speaker_J = np.asarray(credits_J, dtype=np.float64), np.asarray(speakers)
+    if value_J.ndim != 1 or not value_J.size or speaker_J.shape != value_J.shape:
+        raise ValueError(f"credits: expected one a task, with a speaker, found shapes {value_J.shape} and {speaker_J.shape}")
+    code_J = np.unique(speaker_J, return_inverse=True)[1]
+    count_S, sum_S = np.bincount(code_J), np.bincount(code_J, value_J)
+    drawn_RS = np.stack([np.bincount(rng.integers(count_S.size, size=count_S.size), minlength=count_S.size)
+                         for _ in range(num_replicates)])  # fmt: skip
+    outside = round(50.0 * (1.0 - level), 9)
+    low, high = np.percentile((drawn_RS @ sum_S) / (drawn_RS @ count_S), [outside, 100.0 - outside])
+    return float(low), float(high)
+
+
+def few_shot_table(
+    embeddings: npt.ArrayLike,
+    speakers: npt.ArrayLike,
+    *,
+    ways: Sequence[int],
+    shots: Sequence[int],
+    num_tasks: int,
+    seeds: Sequence[int],
+    distances: Sequence[str] = ("euclidean",),
+    pair_scores: Mapping[str, Score] | None = None,
+    trial_scores: Mapping[str, TrialScores] | None = None,
+    durations: npt.ArrayLike | None = None,
+    num_replicates: int = 1000,
+) -> list[dict[str, Any]]:
+    """Return the accuracy of n-shot k-way tasks, a record for each k, n and way to compare.
+
+    A record has `ways`, `shots`, `distance` (or the name of a score), `accuracy` (mean over all tasks of all seeds), `ci95`
+    (see `accuracy_interval`), `spread` (standard deviation of the accuracies of the seeds; None for one seed), `num_tasks`,
+    `num_speakers` (that were asked for) and `reason`: None, or why there are no such tasks, and then the figures are None.
+    All ways to compare are given the same tasks. Voicemap's table is ways 2 to 20, shots 1 and 5, 1,000 tasks.
+
+    Args:
+        embeddings: `[N, D]`.
+        speakers: `[N]`.
+        ways: numbers of speakers, k.
+        shots: numbers of support utterances, n.
+        num_tasks: of each k, n and seed.
+        seeds: of the draws; each of its own tasks.
+        distances: some of `DISTANCES`.
+        pair_scores: further comparisons by name: scores of pairs of embeddings (see `task_credits`).
+        trial_scores: further comparisons by name: scores of a back end (see `scored_credits`).
+        durations: see `draw_tasks`.
+        num_replicates: of the bootstrap behind the intervals.
+
+    Raises:
+        ValueError: nothing to compare, an unknown distance, no seed, or embeddings that are refused.
+    """
+    x_ND, speaker_N = checked_embeddings(embeddings, "embeddings"), np.asarray(speakers)
+    compare: dict[str, Callable[[Tasks], np.ndarray]] = {}
+    for name, distance in [*zip(distances, distances, strict=True), *(pair_scores or {}).items()]:
+        compare[name] = partial(task_credits, embeddings=x_ND, distance=distance)
+    for name, score in (trial_scores or {}).items():
+        compare[name] = partial(scored_credits, score=score)
+    if speaker_N.shape != x_ND.shape[:1] or not compare or not seeds:
+        raise ValueError(
+            f"few-shot table: expected a speaker for each of {len(x_ND)} embeddings, a distance and a seed, "
+            f"found {speaker_N.shape}, {len(compare)} and {len(seeds)}"
+        )
+    records = []
+    for num_ways, num_shots in product(ways, shots):
+        cell = {"ways": int(num_ways), "shots": int(num_shots)}
+        try:
+            drawn = [
+                draw_tasks(
+                    np.random.default_rng([seed, num_ways, num_shots]), speaker_N,
+                    ways=num_ways, shots=num_shots, num_tasks=num_tasks, durations=durations,
+                )
+                for seed in seeds
+            ]  # fmt: skip
+        except TooFewSpeakers as error:
+            nothing = dict.fromkeys(("accuracy", "ci95", "spread", "num_tasks", "num_speakers"))
+            records += [cell | {"distance": name} | nothing | {"reason": str(error)} for name in compare]
+            continue
+        for name, judge in compare.items():
+            rng = np.random.default_rng([seeds[0], num_ways, num_shots, 0])
+            figures = _figures([judge(tasks) for tasks in drawn], drawn, speaker_N, rng, num_replicates)
+            records.append(cell | {"distance": name} | figures)
+    return records
+
+
+def _figures(
+    credits_by_seed: list[np.ndarray], drawn: list[Tasks], speaker_N: np.ndarray, rng: np.random.Generator, num_replicates: int
+) -> dict[str, Any]:
+    credits_J = np.concatenate(credits_by_seed)
+    asked_J = speaker_N[np.concatenate([tasks.query_J for tasks in drawn])]
+    means = [float(np.mean(each)) for each in credits_by_seed]
+    return {
+        "accuracy": float(np.mean(credits_J)),
+        "ci95": list(accuracy_interval(credits_J, asked_J, rng=rng, num_replicates=num_replicates)),
+        "spread": float(np.std(means, ddof=1)) if len(means) > 1 else None,
+        "num_tasks": int(credits_J.size),
+        "num_speakers": int(np.unique(asked_J).size),
+        "reason": None,
+    }
+
+
+def _checked_durations(durations: npt.ArrayLike, num_items: int) -> np.ndarray:
+    duration_N = np.asarray(durations, dtype=np.float64)
+    if duration_N.shape != (num_items,) or not np.isfinite(duration_N).all() or (duration_N <= 0).any():
+        raise ValueError(f"durations: expected a number above 0 for each of {num_items} utterances, found {duration_N.shape}")
+    return duration_N
+
+
+def _share(chance_N: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if chance_N is None else chance_N[rows] / chance_N[rows].sum()

@@ -1,6 +1,7 @@
 """Score normalisation against a cohort: z-, t- and s-norm, plain or adaptive (only the nearest of the cohort).
 
-Works for any scoring function: it sees scores only. Standard deviations are divided by n.
+Works for any scoring function: it sees scores only; for the cosine there is a way that is several times as fast.
+Standard deviations are divided by n.
 
 Source: Matejka et al., "Analysis of score normalization in multilingual speaker recognition", Interspeech 2017
     (adaptive s-norm); Auckenthaler, Carey and Lloyd-Thomas, "Score normalization for text-independent speaker
@@ -10,15 +11,21 @@ Source: Matejka et al., "Analysis of score normalization in multilingual speaker
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from steps.backend.cosine import unit_rows_float32
 from steps.backend.estimator import checked_embeddings, checked_index, class_means, speaker_codes, unit_rows
 
 TopN = int | Literal["all"]
+
+# Items scored at a time against the cosine's cohort. Fixed, and the last ones filled up to it: a product of another
+# shape may differ in its last bits, and an item's statistics are not to depend on its neighbours.
+BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -54,20 +61,82 @@ def cohort_statistics(scores_NC: npt.ArrayLike, *, top_n: TopN) -> CohortStatist
         ValueError: `top_n` under 2 or over the cohort's size, or a row whose chosen scores are all equal.
     """
     scores_NC = checked_embeddings(scores_NC, "cohort scores")
-    size = scores_NC.shape[1]
+    _check_top(top_n, scores_NC.shape[1])
+    return _statistics(scores_NC, top_n, 0)
+
+
+def _check_top(top_n: TopN, size: int) -> None:
     if top_n != "all" and not 2 <= top_n <= size:
         raise ValueError(f"top_n: expected 'all' or 2 to {size}, the size of the cohort, found {top_n}")
-    if top_n != "all" and top_n < size:
-        scores_NC = np.partition(scores_NC, size - top_n, axis=1)[:, size - top_n :]
-    mean_N, std_N = scores_NC.mean(axis=1), scores_NC.std(axis=1)
+
+
+def _statistics(scores_NC: np.ndarray, top_n: TopN, first_row: int) -> CohortStatistics:
+    """Statistics of rows of scores, of which the first is number `first_row` for a message; in double precision."""
+    if top_n != "all" and top_n < scores_NC.shape[1]:
+        scores_NC = highest(scores_NC, top_n)
+    scores_NC = scores_NC.astype(np.float64, copy=False)
     # A row of equal numbers may leave a standard deviation of rounding errors.
-    flat_N = np.ptp(scores_NC, axis=1) == 0
+    flat_N = scores_NC.min(axis=1) == scores_NC.max(axis=1)
     if flat_N.any():
         raise ValueError(
             f"cohort scores: expected rows that vary, found {int(flat_N.sum())} of {flat_N.size} with one value only, "
-            f"the first is row {int(flat_N.argmax())}"
+            f"the first is row {first_row + int(flat_N.argmax())}"
         )
-    return CohortStatistics(mean_N, std_N)
+    return CohortStatistics(scores_NC.mean(axis=1), scores_NC.std(axis=1))
+
+
+def highest(scores_NC: np.ndarray, num: int) -> np.ndarray:
+    """Return the `num` highest scores of each row, ascending, [N, num]; the very ones that sorting the rows finds.
+
+    Of groups of scores the best are looked at first: the `num`-th best group has `num` scores as good above or beside it,
+    so that only those as good as that need be sorted, a small part of all.
+    """
+    num_rows, size = scores_NC.shape
+    num_groups = size // max(1, min(16, 2 * size // (5 * num)))
+    group_size = size // num_groups
+    if group_size < 2:
+        return np.sort(np.partition(scores_NC, size - num, axis=1)[:, size - num :], axis=1)
+    best_NG = scores_NC[:, : group_size * num_groups].reshape(num_rows, group_size, num_groups).max(axis=1)
+    floor_N = np.partition(best_NG, num_groups - num, axis=1)[:, num_groups - num]
+    found = np.flatnonzero(scores_NC >= floor_N[:, None])
+    count_N = np.diff(found.searchsorted(np.arange(num_rows + 1) * size))
+    kept_NK = np.full((num_rows, count_N.max()), -np.inf, dtype=scores_NC.dtype)
+    kept_NK[np.arange(kept_NK.shape[1]) < count_N[:, None]] = scores_NC.ravel()[found]
+    # Sorted, so that the order in which they are summed is the same whatever other rows there are.
+    return np.sort(kept_NK, axis=1)[:, -num:]
+
+
+def cosine_cohort_statistics(items: npt.ArrayLike, cohort: npt.ArrayLike, *, top_n: TopN, threads: int = 1) -> CohortStatistics:
+    """Return the cohort statistics of items [N, D] scored by the cosine against a cohort [C, D].
+
+    Scores are products in single precision, about 1e-7 from those of `cosine_matrix`; mean and standard deviation are in
+    double precision. An item's statistics depend on the item and the cohort only, whatever N and `threads`.
+
+    Args:
+        items: enrolment or test embeddings.
+        cohort: cohort embeddings.
+        top_n: how many of the highest scores count, or "all".
+        threads: blocks of items at work at the same time. Threads of the matrix product (OMP_NUM_THREADS) come on top: with
+            one of those, as many as there are cores are best.
+
+    Raises:
+        ValueError: embeddings that are not finite, of zeros or of different D, `top_n` out of range, or an item whose
+            chosen scores are all equal.
+    """
+    items_ND = unit_rows_float32(items, "embeddings")
+    cohort_CD = unit_rows_float32(cohort, "cohort", dim=items_ND.shape[1])
+    _check_top(top_n, len(cohort_CD))
+
+    def block(start: int) -> CohortStatistics:
+        part_BD = items_ND[start : start + BLOCK_ROWS]
+        num = len(part_BD)
+        if num < BLOCK_ROWS:
+            part_BD = np.concatenate([part_BD, np.zeros((BLOCK_ROWS - num, part_BD.shape[1]), dtype=np.float32)])
+        return _statistics((part_BD @ cohort_CD.T)[:num], top_n, start)
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(block, range(0, len(items_ND), BLOCK_ROWS)))
+    return CohortStatistics(np.concatenate([p.mean for p in parts]), np.concatenate([p.std for p in parts]))
 
 
 def cohort_statistics_in_batches(

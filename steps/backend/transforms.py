@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 
 from steps.backend.estimator import checked_embeddings, class_means, require_fitted, speaker_codes, unit_rows
+from steps.backend.ridge import added_ridge, ridge_note
 
 Speakers = Sequence[Any] | np.ndarray
 
@@ -80,14 +81,17 @@ class Whitening:
     Args:
         covariance: "total", or "within" for that around the speakers' means (within-class covariance normalisation).
         floor: eigenvalues below this fraction of the largest are raised to it.
+        ridge: added to the diagonal of the covariance, as a share of the mean variance of a dimension. Where it is 0 and the
+            covariance is singular, `AUTO_RIDGE` of ridge.py is taken instead (see `note`). `ridge_` is what was added.
 
     Source: Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for SVM-based speaker recognition",
         2006.
     """
 
-    def __init__(self, covariance: str = "total", floor: float = 1e-6) -> None:
+    def __init__(self, covariance: str = "total", floor: float = 1e-6, ridge: float = 0.0) -> None:
         self.covariance = covariance
         self.floor = floor
+        self.ridge = ridge
 
     def fit(self, embeddings: npt.ArrayLike, speakers: Speakers | None = None) -> Self:
         """Return self with mean and matrix.
@@ -104,9 +108,15 @@ class Whitening:
             covariance_DD, _, _ = scatter_matrices(embeddings_ND, speakers)
         else:
             raise ValueError(f"covariance: expected 'total' or 'within', found {self.covariance!r}")
-        value_D, vector_DD = _floored_eigen(covariance_DD, self.floor)
+        self.ridge_ = added_ridge(covariance_DD, embeddings_ND, self.ridge)
+        value_D, vector_DD = _floored_eigen(covariance_DD + self.ridge_ * np.eye(len(covariance_DD)), self.floor)
         self.matrix_DD_ = (vector_DD / np.sqrt(value_D)) @ vector_DD.T
         return self
+
+    @property
+    def note(self) -> str:
+        """What a log should say of the estimate: a ridge that the data needed. Empty where there is nothing to say."""
+        return ridge_note(getattr(self, "ridge_", 0.0), self.ridge, "whitening")
 
     def transform(self, embeddings: npt.ArrayLike) -> np.ndarray:
         """Return the whitened embeddings [N, D]."""
@@ -127,6 +137,9 @@ class LDA:
         dim: dimensions kept; at most D and the number of speakers less one.
         form: "kaldi" or "but".
         total_covariance_factor: share of the total covariance in what is made the identity ("kaldi" only).
+        ridge: added to the diagonal of what is made the identity ("kaldi" only), as a share of the mean variance of a dimension.
+            Where it is 0 and that covariance is singular, `AUTO_RIDGE` of ridge.py is taken instead (see `note`; Kaldi's floor
+            alone would blow up the dimensions that training did not see). `ridge_` is what was added.
 
     Source: Kaldi ivector-compute-lda (covariance floor 1e-6 of the largest eigenvalue); VBx-training-recipe
         train_transform.py.
@@ -135,13 +148,14 @@ class LDA:
     KALDI_FLOOR = 1e-6
     BUT_RIDGE = 0.01
 
-    def __init__(self, dim: int, form: str = "kaldi", total_covariance_factor: float = 0.0) -> None:
+    def __init__(self, dim: int, form: str = "kaldi", total_covariance_factor: float = 0.0, ridge: float = 0.0) -> None:
         self.dim = dim
         self.form = form
         self.total_covariance_factor = total_covariance_factor
+        self.ridge = ridge
 
     def fit(self, embeddings: npt.ArrayLike, speakers: Speakers | None = None) -> Self:
-        """Return self with `mean_D_`, `projection_DK_` and `offset_K_` (zeros for "kaldi").
+        """Return self with `mean_D_`, `projection_DK_`, `offset_K_` (zeros for "kaldi") and `ridge_` (0 for "but").
 
         Raises:
             ValueError: settings that contradict each other or the data.
@@ -151,11 +165,14 @@ class LDA:
         self.mean_D_ = embeddings_ND.mean(axis=0)
         within_DD, between_DD, num_speakers = scatter_matrices(self._before(embeddings_ND), speakers)
         if self.dim > num_speakers - 1:
-            raise ValueError(f"dim: expected at most the number of speakers less one, {num_speakers - 1}, found {self.dim}")
+            raise ValueError(
+                f"dim: expected at most the number of speakers less one, {num_speakers - 1}, found {self.dim}; set lda_dim lower"
+            )
         if self.form == "kaldi":
-            self.projection_DK_ = self._kaldi_projection(within_DD, between_DD, len(embeddings_ND))
+            self.projection_DK_ = self._kaldi_projection(within_DD, between_DD, embeddings_ND)
             self.offset_K_ = np.zeros(self.dim)
         else:
+            self.ridge_ = 0.0  # the form's own is no matter of the data
             ridged_DD = within_DD + self.BUT_RIDGE * np.eye(len(within_DD))
             _, vector_DD = eigh(between_DD, ridged_DD)
             self.projection_DK_ = vector_DD[:, ::-1][:, : self.dim].copy()
@@ -176,23 +193,24 @@ class LDA:
             raise ValueError(f"dim: expected 1 to the embeddings' {num_dims} dimensions, found {self.dim}")
         if not 0.0 <= self.total_covariance_factor <= 1.0:
             raise ValueError(f"total_covariance_factor: expected 0 to 1, found {self.total_covariance_factor}")
-        if self.form == "but" and self.total_covariance_factor != 0.0:
-            raise ValueError(
-                f"total_covariance_factor: expected 0 with form 'but', which has none, found {self.total_covariance_factor}"
-            )
+        for name in ("total_covariance_factor", "ridge"):
+            if self.form == "but" and getattr(self, name) != 0.0:
+                raise ValueError(f"{name}: expected 0 with form 'but', which has none, found {getattr(self, name)}")
 
     def _before(self, embeddings_ND: np.ndarray) -> np.ndarray:
         centred_ND = embeddings_ND - self.mean_D_
         return unit_rows(centred_ND, "centred embeddings") if self.form == "but" else centred_ND
 
-    def _kaldi_projection(self, within_DD: np.ndarray, between_DD: np.ndarray, num_items: int) -> np.ndarray:
-        if num_items < len(within_DD):
-            raise ValueError(
-                f"training embeddings: expected at least as many as dimensions ({len(within_DD)}), found {num_items}; "
-                "use form 'but', which has a ridge, or more data"
-            )
+    @property
+    def note(self) -> str:
+        """What a log should say of the estimate: a ridge that the data needed. Empty where there is nothing to say."""
+        return ridge_note(getattr(self, "ridge_", 0.0), self.ridge, "LDA")
+
+    def _kaldi_projection(self, within_DD: np.ndarray, between_DD: np.ndarray, embeddings_ND: np.ndarray) -> np.ndarray:
         # total = within + between, so factor * total + (1 - factor) * within:
-        value_D, vector_DD = _floored_eigen(within_DD + self.total_covariance_factor * between_DD, self.KALDI_FLOOR)
+        mixed_DD = within_DD + self.total_covariance_factor * between_DD
+        self.ridge_ = added_ridge(mixed_DD, embeddings_ND, self.ridge)
+        value_D, vector_DD = _floored_eigen(mixed_DD + self.ridge_ * np.eye(len(mixed_DD)), self.KALDI_FLOOR)
         white_DD = vector_DD / np.sqrt(value_D)
         _, rotation_DD = eigh(white_DD.T @ between_DD @ white_DD)
         return white_DD @ rotation_DD[:, ::-1][:, : self.dim]
@@ -212,6 +230,11 @@ class Chain:
         for step in self.steps:
             embeddings = step.fit(embeddings, speakers).transform(embeddings)
         return self
+
+    @property
+    def note(self) -> str:
+        """What a log should say of the steps, a line each. Empty where there is nothing to say."""
+        return "\n".join(filter(None, (getattr(step, "note", "") for step in self.steps)))
 
     def transform(self, embeddings: npt.ArrayLike) -> np.ndarray:
         """Return the embeddings after all steps."""

@@ -21,7 +21,7 @@ from steps.core.errors import RecipeError
 # Every section that a system's file may hold; a stage reads some and ignores the rest.
 SECTIONS = (
     "recipe", "site", "system", "prepare", "features", "augment", "specaugment", "model", "head", "train", "embed",
-    "score", "fuse", "report", "launch",
+    "score", "tasks", "fuse", "align", "sweep", "report", "launch",
 )  # fmt: skip
 
 SITE_FILE = Path("conf/site.toml")  # of this machine, not of the repository
@@ -101,6 +101,11 @@ def _parse_assignment(text: str) -> tuple[str, str, Any]:
         return section, key, tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return section, key, value.strip()  # a bare word is a string: --set score.backend=plda
+
+
+def assignment_text(name: str, value: Any) -> str:
+    """Return `section.key=value` as `--set` reads it."""
+    return f"{name}={_toml_value(value)}"
 
 
 def build(section: str, kind: Section, layers: Layers) -> Any:

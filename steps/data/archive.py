@@ -7,8 +7,7 @@ loading, so that a folder can be renamed. For Kaldi or kaldiio, run them inside 
 
 import json
 import os
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,13 @@ import safetensors.numpy
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
+from steps.data.ark_rows import read_rows
+from steps.data.kaldi_format import HEADER_BYTES, pack_array, pack_wave, parse_header, sampling_rate_of
 from steps.data.manifests import is_valid_id, read_set, write_jsonl
 
 FEATURES = "features.jsonl.gz"
 FEATS_SCP = "feats.scp"
 EMBEDDINGS_SCP = "embeddings.scp"
-
-_WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")  # RIFF with one 16-byte fmt chunk and one data chunk
-_MATRIX_HEADER = struct.Struct("<5sBiBi")  # "\0BFM ", 4, rows, 4, columns
-_VECTOR_HEADER = struct.Struct("<5sBi")  # "\0BFV ", 4, length
 
 
 def write_ark(path: Path, items: Iterable[tuple[str, np.ndarray]]) -> list[str]:
@@ -37,7 +34,7 @@ def write_ark(path: Path, items: Iterable[tuple[str, np.ndarray]]) -> list[str]:
     Raises:
         ValueError: an id with blanks, an array that is empty, not finite, or of another kind.
     """
-    return _write_entries(path, ((name, _kaldi_bytes(array, f"{path}: '{name}'")) for name, array in items))
+    return _write_entries(path, ((name, pack_array(array, f"{path}: '{name}'")) for name, array in items))
 
 
 def write_wave_ark(path: Path, items: Iterable[tuple[str, np.ndarray]], sampling_rate: int) -> list[str]:
@@ -46,7 +43,7 @@ def write_wave_ark(path: Path, items: Iterable[tuple[str, np.ndarray]], sampling
     Raises:
         ValueError: an id with blanks, or an array that is empty, not int16 or not one-dimensional.
     """
-    return _write_entries(path, ((name, _wav_bytes(wave, sampling_rate, f"{path}: '{name}'")) for name, wave in items))
+    return _write_entries(path, ((name, pack_wave(wave, sampling_rate, f"{path}: '{name}'")) for name, wave in items))
 
 
 def write_scp(folder: Path, lines: Iterable[str], name: str = FEATS_SCP) -> None:
@@ -155,10 +152,10 @@ class Archive(Mapping[str, np.ndarray]):
         ark, offset = self.place(utterance_id)
         with self._open(ark) as file:
             file.seek(offset)
-            header = file.read(_WAV_HEADER.size)
+            header = file.read(HEADER_BYTES)
         if header[:4] != b"RIFF":
             raise ValueError(f"{self.path}: '{utterance_id}' is not a waveform")
-        return _WAV_HEADER.unpack(header)[7]
+        return sampling_rate_of(header)
 
     def _open(self, ark: str):
         try:
@@ -170,8 +167,8 @@ class Archive(Mapping[str, np.ndarray]):
         """Return (the rows, the shape of the whole); no rows are read if rows is None."""
         ark, offset = self.place(utterance_id)
         with self._open(ark) as file:
-            header = os.pread(file.fileno(), _WAV_HEADER.size, offset)
-            size, dtype, shape = _parse_header(header, f"{self.folder / ark}:{offset}")
+            header = os.pread(file.fileno(), HEADER_BYTES, offset)
+            size, dtype, shape = parse_header(header, f"{self.folder / ark}:{offset}")
             if rows is None:
                 return np.empty(0, dtype=dtype), shape
             start, stop, _ = rows.indices(shape[0])
@@ -193,34 +190,65 @@ def write_embeddings(folder: Path, ids: Sequence[str], matrix_ND: np.ndarray, na
 
 
 def read_embeddings(folder: Path) -> tuple[list[str], np.ndarray]:
-    """Return (ids, float32 matrix [N, D]) of the embeddings of a folder, sorted by id; each ark is read in one go.
+    """Return (ids, float32 matrix [N, D]) of the embeddings of a folder, sorted by id.
 
     Where an entry is a matrix, a row per window, its mean over the windows is the embedding.
 
     Raises:
-        RecipeError: no scp, a damaged entry, or embeddings of several lengths.
+        RecipeError: no scp, a damaged entry, embeddings of several lengths, or numbers that are not finite.
     """
     archive = Archive(folder)
-    ids = archive.ids
-    if not ids:
+    matrix_ND = np.empty((len(archive), _embedding_dim(archive)), dtype=np.float32)
+    for index, rows_RD, count in _embedding_rows(archive):
+        starts = np.cumsum(count) - count
+        is_one = len(rows_RD) == len(count)
+        matrix_ND[index] = rows_RD if is_one else np.add.reduceat(rows_RD, starts, axis=0, dtype=np.float64) / count[:, None]
+    return archive.ids, matrix_ND
+
+
+def read_windows(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return (ids, float32 rows [R, D], starts [N + 1]) of the embeddings of a folder, sorted by id, a row per window.
+
+    Entry n has the rows starts[n] to starts[n + 1]; one that is a vector has one row.
+
+    Raises:
+        RecipeError: as `read_embeddings`.
+    """
+    archive = Archive(folder)
+    _embedding_dim(archive)
+    parts = list(_embedding_rows(archive))
+    count_N = np.empty(len(archive), dtype=np.int64)
+    for index, _, count in parts:
+        count_N[index] = count
+    start_N1 = np.concatenate([[0], np.cumsum(count_N)])
+    rows_RD = np.empty((start_N1[-1], parts[0][1].shape[1]), dtype=np.float32)
+    for index, part_RD, count in parts:
+        # The rows of an entry stay together: where its first one goes, and how far each is behind it.
+        before = np.cumsum(count) - count
+        rows_RD[np.repeat(start_N1[index] - before, count) + np.arange(len(part_RD))] = part_RD
+    return archive.ids, rows_RD, start_N1
+
+
+def _embedding_dim(archive: Archive) -> int:
+    if not len(archive):
         raise RecipeError(f"{archive.path}: is empty; expected an embedding per utterance; run stage 5 (embed) again")
-    matrix_ND = np.empty((len(ids), archive.shape(ids[0])[-1]), dtype=np.float32)
-    by_ark: dict[str, list[int]] = {}
-    for row, utterance_id in enumerate(ids):
-        by_ark.setdefault(archive.place(utterance_id)[0], []).append(row)
-    for ark, rows in by_ark.items():
-        content = _read_bytes(archive.folder / ark)
-        for row in rows:
-            begin = archive.place(ids[row])[1]
-            size, dtype, shape = _parse_header(content[begin : begin + _WAV_HEADER.size], f"{archive.folder / ark}:{begin}")
-            data = content[begin + size : begin + size + 4 * int(np.prod(shape))]
-            if dtype != np.float32 or shape[-1] != matrix_ND.shape[1] or len(data) != 4 * np.prod(shape):
-                raise RecipeError(
-                    f"{archive.folder / ark}: '{ids[row]}' is not a float32 vector of {matrix_ND.shape[1]} numbers as "
-                    f"'{ids[0]}' is, nor a row of them per window; run stage 5 (embed) again"
-                )
-            matrix_ND[row] = np.frombuffer(data, dtype="<f4").reshape(-1, shape[-1]).mean(axis=0, dtype=np.float64)
-    return ids, matrix_ND
+    return archive.shape(next(iter(archive)))[-1]
+
+
+def _embedding_rows(archive: Archive) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(index of each entry among the ids, rows of all of them, number of rows of each), some megabytes at a time."""
+    ids, dim = archive.ids, _embedding_dim(archive)
+    by_ark: dict[str, tuple[list[int], list[int]]] = {}
+    for index, (ark, offset) in enumerate(map(archive.place, ids)):
+        offsets, indices = by_ark.setdefault(ark, ([], []))
+        offsets.append(offset)
+        indices.append(index)
+    for ark, columns in by_ark.items():
+        offset_N, index_N = (np.array(column, dtype=np.int64) for column in columns)
+        order = np.argsort(offset_N)
+        names = [ids[index] for index in index_N[order].tolist()]
+        for which, rows_RD, count in read_rows(archive.folder / ark, offset_N[order], names, dim):
+            yield index_N[order[which]], rows_RD, count
 
 
 def write_feature_manifest(folder: Path, set_folder: Path, settings: Any) -> None:
@@ -326,44 +354,6 @@ def _write_entries(path: Path, entries: Iterable[tuple[str, bytes]]) -> list[str
             lines.append(f"{name} {path.name}:{file.tell()}")
             file.write(content)
     return lines
-
-
-def _kaldi_bytes(array: np.ndarray, where: str) -> bytes:
-    array = np.asarray(array)
-    if array.ndim not in (1, 2) or array.dtype.kind != "f" or array.size == 0:
-        raise ValueError(f"{where} has {array.dtype} and shape {array.shape}; expected floats [T, F] or [D], not empty")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{where} has numbers that are NaN or infinite; expected finite ones")
-    data = array.astype("<f4", copy=False).tobytes()
-    if array.ndim == 1:
-        return _VECTOR_HEADER.pack(b"\0BFV ", 4, len(array)) + data
-    return _MATRIX_HEADER.pack(b"\0BFM ", 4, array.shape[0], 4, array.shape[1]) + data
-
-
-def _wav_bytes(wave_W: np.ndarray, sampling_rate: int, where: str) -> bytes:
-    wave_W = np.asarray(wave_W)
-    if wave_W.ndim != 1 or wave_W.dtype != np.int16 or wave_W.size == 0:
-        raise ValueError(f"{where} has {wave_W.dtype} and shape {wave_W.shape}; expected int16 [W], not empty")
-    data = wave_W.astype("<i2", copy=False).tobytes()
-    layout = (b"fmt ", 16, 1, 1, sampling_rate, 2 * sampling_rate, 2, 16)
-    return _WAV_HEADER.pack(b"RIFF", 36 + len(data), b"WAVE", *layout, b"data", len(data)) + data
-
-
-def _parse_header(header: bytes, where: str) -> tuple[int, np.dtype, tuple[int, ...]]:
-    """Return (size of the header, type of a number, shape)."""
-    if header[:5] == b"\0BFM " and len(header) >= _MATRIX_HEADER.size:
-        _, _, num_rows, _, num_columns = _MATRIX_HEADER.unpack_from(header)
-        return _MATRIX_HEADER.size, np.dtype("<f4"), (num_rows, num_columns)
-    if header[:5] == b"\0BFV " and len(header) >= _VECTOR_HEADER.size:
-        return _VECTOR_HEADER.size, np.dtype("<f4"), (_VECTOR_HEADER.unpack_from(header)[2],)
-    if header[:4] == b"RIFF" and len(header) == _WAV_HEADER.size:
-        fields = _WAV_HEADER.unpack(header)
-        if fields[2:7] == (b"WAVE", b"fmt ", 16, 1, 1) and fields[10:12] == (16, b"data"):
-            return _WAV_HEADER.size, np.dtype("<i2"), (fields[12] // 2,)
-    raise RecipeError(
-        f"{where}: expected a float32 matrix or vector, or a 16-bit mono waveform, found {header[:12]!r}; "
-        "the ark was damaged or made by another program: rerun the stage"
-    )
 
 
 def _read_fully(file: Any, array: np.ndarray) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from steps.core.errors import RecipeError
-from steps.core.files import atomic_write
 from steps.data.manifests import Utterance
+from steps.data.score_files import TrialIndex, read_score_index, read_trial_index, write_score_index, write_trial_index
 
 # Two lists of references and one of bits: 20 million trials take about 350 MB, and as many scores again.
 MAX_PAIRS = 20_000_000
@@ -25,8 +25,6 @@ MAX_PAIRS = 20_000_000
 _MAX_ROUNDS = 2000
 
 _NUM_SHOWN = 5
-_VOXCELEB_LABELS = {"1": True, "0": False}
-_KALDI_LABELS = {"target": True, "nontarget": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,34 +57,17 @@ class Trials:
 
 
 def read_trials(path: Path) -> Trials:
-    """Return the trials of a list, in its order.
+    """Return the trials of a list, in its order; for very long ones see `score_files.read_trial_index`.
 
     Two forms are read, one per file: VoxCeleb's `<1|0> <enrolment id> <test id>` and Kaldi's
     `<enrolment id> <test id> <target|nontarget>`. Empty lines are passed over.
 
     Raises:
-        RecipeError: missing or empty list, a malformed line, or both forms in one file.
+        RecipeError: missing or empty list, a malformed line, both forms in one file, or a pair that is a target trial in
+            one line and a non-target trial in another.
     """
-    form = "'<1|0> <enrolment id> <test id>' or '<enrolment id> <test id> <target|nontarget>', one form per file"
-    enrol_ids, test_ids, labels = [], [], []
-    is_kaldi = None
-    for number, line in _lines(path, "trial list"):
-        fields = line.split()
-        if len(fields) == 3:
-            if is_kaldi is None:
-                is_kaldi = fields[2] in _KALDI_LABELS
-            if is_kaldi:
-                enrol, test, label = fields[0], fields[1], _KALDI_LABELS.get(fields[2])
-            else:
-                enrol, test, label = fields[1], fields[2], _VOXCELEB_LABELS.get(fields[0])
-        if len(fields) != 3 or label is None:
-            raise RecipeError(f"{path}:{number}: malformed trial {line!r}; expected {form}; correct the line")
-        enrol_ids.append(enrol)
-        test_ids.append(test)
-        labels.append(label)
-    if not labels:
-        raise RecipeError(f"{path}: the trial list is empty; expected lines {form}; give another list")
-    return Trials(enrol_ids, test_ids, np.array(labels, dtype=bool))
+    index = read_trial_index(path)
+    return Trials(index.enrol_ids, index.test_ids, index.is_target)
 
 
 def write_trials(path: Path, trials: Trials) -> None:
@@ -95,11 +76,7 @@ def write_trials(path: Path, trials: Trials) -> None:
     Raises:
         RecipeError: there is no trial.
     """
-    if not len(trials):
-        raise RecipeError(f"{path}: the trial list is empty; expected at least one trial; check what the list is made from")
-    rows = zip(trials.is_target.tolist(), trials.enrol_ids, trials.test_ids, strict=True)
-    with atomic_write(path) as file:
-        file.write("".join(f"{int(label)} {enrol} {test}\n" for label, enrol, test in rows))
+    write_trial_index(path, TrialIndex.of(trials.enrol_ids, trials.test_ids, trials.is_target))
 
 
 def write_scores(path: Path, enrol_ids: Sequence[str], test_ids: Sequence[str], scores: np.ndarray) -> None:
@@ -116,9 +93,7 @@ def write_scores(path: Path, enrol_ids: Sequence[str], test_ids: Sequence[str], 
         raise ValueError(
             f"{path}: score {scores[first]} for '{enrol_ids[first]}' and '{test_ids[first]}'; expected finite scores"
         )
-    rows = zip(enrol_ids, test_ids, scores.tolist(), strict=True)
-    with atomic_write(path) as file:
-        file.write("".join(f"{enrol} {test} {score:.9g}\n" for enrol, test, score in rows))
+    write_score_index(path, TrialIndex.of(enrol_ids, test_ids, np.zeros(len(scores), dtype=bool)), scores)
 
 
 def read_scores(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -127,28 +102,8 @@ def read_scores(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     Raises:
         RecipeError: missing or empty file, a malformed line, or a score that is not a finite number.
     """
-    enrol_ids, test_ids, values = [], [], []
-    for number, line in _lines(path, "score file"):
-        try:
-            enrol, test, value = line.split()
-            values.append(float(value))
-        except ValueError:
-            raise RecipeError(
-                f"{path}:{number}: malformed score {line!r}; expected '<enrolment id> <test id> <score>'; "
-                "run stage 6 (score) again"
-            ) from None
-        enrol_ids.append(enrol)
-        test_ids.append(test)
-    scores = np.array(values, dtype=np.float64)
-    if not len(scores):
-        raise RecipeError(f"{path}: the score file is empty; expected a score per trial; run stage 6 (score) again")
-    if not np.isfinite(scores).all():
-        first = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise RecipeError(
-            f"{path}: score {scores[first]} for '{enrol_ids[first]}' and '{test_ids[first]}'; "
-            "expected finite numbers; run stage 6 (score) again"
-        )
-    return enrol_ids, test_ids, scores
+    ids, enrol_P, test_P, scores = read_score_index(path)
+    return [ids[number] for number in enrol_P.tolist()], [ids[number] for number in test_P.tolist()], scores
 
 
 def check_known(trials: Trials, ids: Collection[str], where: str) -> None:
@@ -367,16 +322,3 @@ def _codes(names: list[str]) -> np.ndarray:
 def _select(trials: Trials, rows: np.ndarray) -> Trials:
     kept = rows.tolist()
     return Trials([trials.enrol_ids[i] for i in kept], [trials.test_ids[i] for i in kept], trials.is_target[rows])
-
-
-def _lines(path: Path, what: str) -> Iterable[tuple[int, str]]:
-    """Yield (number, line) of the lines that are not blank; a byte order mark and CR LF are tolerated."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: {what} not found; give the path of an existing file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: {what} cannot be read as UTF-8 text ({error}); give another file") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.rstrip("\r")

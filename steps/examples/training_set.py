@@ -82,11 +82,15 @@ class TrainingSet:
     def num_frames(self, utterance: str) -> int:
         """Rows of features of an utterance (of whole seconds of sound, where features are made on the way)."""
         if self.bank is None:
-            archive = self.features if self.features is not None and utterance in self.features else self.copies
-            assert archive is not None
-            return archive.num_rows(utterance)
+            return self.archive_of(utterance).num_rows(utterance)
         samples = self.bank.archives["speech"].num_rows(utterance)
         return max(1, self.frames_of(samples / self.settings.augment.sampling_rate))
+
+    def archive_of(self, utterance: str) -> Archive:
+        """Where the features of an utterance, or of a copy on disk, are (mode none and copies)."""
+        archive = self.features if self.features is not None and utterance in self.features else self.copies
+        assert archive is not None
+        return archive
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes."""
@@ -94,7 +98,7 @@ class TrainingSet:
         return iter(
             DataLoader(
                 _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
-                worker_init_fn=_one_thread, generator=torch.Generator(),
+                worker_init_fn=one_thread, generator=torch.Generator(),
             )
         )  # fmt: skip
 
@@ -116,9 +120,7 @@ class TrainingSet:
         return spec_augment(feats_TF, rng, self.settings.specaugment), label
 
     def _stored_crop(self, name: str, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-        assert self.features is not None
-        archive = self.features if name in self.features else self.copies
-        assert archive is not None
+        archive = self.archive_of(name)
         available = archive.num_rows(name)
         start = crop_start(rng, available, num_frames)
         return tile(np.array(archive.load_rows(name, start, min(num_frames, available))), num_frames)
@@ -216,6 +218,6 @@ class _Batches(Dataset):
         return self.data.make_batch(self.batches[number])
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
     """Workers compute on one thread: their features, so the bits of a run, do not depend on the number of cores."""
     torch.set_num_threads(1)

@@ -24,8 +24,7 @@ def min_dcf(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, p_tar
 
 def min_dcf_of_curve(curve: ErrorCurve, p_target: float) -> float:
     """Return the minimum detection cost (see `min_dcf`) of an error curve."""
-    p_miss, p_fa = curve.rates()
-    return float(_normalised_cost(p_miss, p_fa, p_target).min())
+    return curve.lowest(lambda p_miss, p_fa: normalised_cost(p_miss, p_fa, p_target))
 
 
 def act_dcf(target_llrs: npt.ArrayLike, nontarget_llrs: npt.ArrayLike, p_target: float) -> float:
@@ -44,7 +43,7 @@ def act_dcf(target_llrs: npt.ArrayLike, nontarget_llrs: npt.ArrayLike, p_target:
     threshold = bayes_threshold(p_target)
     p_miss = np.count_nonzero(target < threshold) / target.size
     p_fa = np.count_nonzero(nontarget >= threshold) / nontarget.size
-    return float(_normalised_cost(np.float64(p_miss), np.float64(p_fa), p_target))
+    return float(normalised_cost(np.float64(p_miss), np.float64(p_fa), p_target))
 
 
 def bayes_threshold(p_target: float) -> float:
@@ -57,7 +56,12 @@ def bayes_threshold(p_target: float) -> float:
     return float(np.log1p(-p_target) - np.log(p_target))
 
 
-def _normalised_cost(p_miss: np.ndarray, p_fa: np.ndarray, p_target: float) -> np.ndarray:
+def normalised_cost(p_miss: np.ndarray, p_fa: np.ndarray, p_target: float) -> np.ndarray:
+    """Return p * p_miss + (1 - p) * p_fa, over min(p, 1 - p).
+
+    Raises:
+        ValueError: a prior outside (0, 1).
+    """
     _check_prior(p_target)
     return (p_target * p_miss + (1.0 - p_target) * p_fa) / min(p_target, 1.0 - p_target)
 

@@ -5,8 +5,6 @@ Conventions: higher score = more likely the same speaker; a score >= threshold a
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
@@ -31,7 +29,7 @@ def error_rates(
             length.
     """
     curve = error_curve(target_scores, nontarget_scores, target_weights, nontarget_weights)
-    return curve.order.thresholds, *curve.rates()
+    return curve.thresholds, *curve.rates()
 
 
 def eer(
@@ -52,16 +50,8 @@ def eer(
 
 def eer_of_curve(curve: ErrorCurve) -> float:
     """Return the equal error rate (step rule, see `eer`) of an error curve; bisects, makes no array."""
-    total_t, total_n = curve.total_target, curve.total_nontarget
-
-    def difference(index: int) -> float:
-        # (p_miss - p_fa) without the division: whole-number weights are compared exactly. Rises with the
-        # threshold, from -total_t * total_n (all accepted) to +total_t * total_n (all rejected).
-        return curve.missed_at(index) * total_n - curve.accepted_at(index) * total_t
-
-    above = bisect_left(range(curve.order.thresholds.size), 0.0, key=difference)
-    nearest = above - 1 if -difference(above - 1) <= difference(above) else above
-    return 0.5 * (curve.missed_at(nearest) / total_t + curve.accepted_at(nearest) / total_n)
+    p_miss, p_fa = curve.nearest_rates()
+    return 0.5 * (p_miss + p_fa)
 
 
 def eer_rocch(

@@ -1,20 +1,28 @@
 """Intervals of figures by a joint bootstrap over speakers.
 
 Trials share speakers, so they are far from independent and a bootstrap over trials gives intervals that are
-too narrow. Here speakers are drawn, and a trial weighs what its two speakers weigh.
+too narrow. Here speakers are drawn, and a trial weighs what its two speakers weigh; see replicates.py.
+Suffixes: P trials, R replicates, N items, S speakers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from steps.metrics.curve import ErrorCurve, checked_scores, checked_truth, cumulate, order_scores
+from steps.metrics.costs import min_dcf_of_curve
+from steps.metrics.curve import checked_scores, checked_truth
 from steps.metrics.error_rates import eer_of_curve
-
-Statistic = Callable[[ErrorCurve], float]
+from steps.metrics.replicates import (
+    Statistic,
+    bootstrap_curves,
+    bootstrap_eer,
+    bootstrap_min_dcf,
+    draw_replicates,
+    draw_speaker_counts,
+)
 
 
 def speaker_bootstrap(
@@ -43,7 +51,8 @@ def speaker_bootstrap(
         rng: source of the draws.
         num_replicates: how many replicates.
         statistic: figure of an error curve, for instance `eer_of_curve` or
-            `functools.partial(min_dcf_of_curve, p_target=0.01)`.
+            `functools.partial(min_dcf_of_curve, p_target=0.01)`; these two are found fast, any other by one
+            error curve a replicate.
 
     Source: the weights are those of the joint bootstrap in L. Ferrer's ConfidenceIntervals and DCA-PLDA; see
         also Poh and Bengio, "Estimating the confidence interval of expected performance curve in biometric
@@ -53,30 +62,46 @@ def speaker_bootstrap(
         ValueError: arrays of different length, non-finite scores, no target or no non-target trial,
             `num_replicates` under 1.
     """
-    scores_N = checked_scores(scores, "scores")
-    is_target_N, speakers_2N = _checked_trials(scores_N, is_target, enrol_speaker_index, test_speaker_index)
+    scores_P = checked_scores(scores, "scores")
+    checked_truth(is_target, scores_P.size)
+    replicates = draw_replicates(
+        is_target, enrol_speaker_index, test_speaker_index, rng=rng, num_replicates=num_replicates
+    )  # fmt: skip
+    if statistic is eer_of_curve:
+        return bootstrap_eer(scores_P, replicates)
+    if isinstance(statistic, partial) and statistic.func is min_dcf_of_curve and set(statistic.keywords) == {"p_target"}:
+        return bootstrap_min_dcf(scores_P, replicates, statistic.keywords["p_target"])
+    return bootstrap_curves(scores_P, replicates, statistic)
+
+
+def mean_bootstrap(
+    values: npt.ArrayLike, speaker_index: npt.ArrayLike, *, rng: np.random.Generator, num_replicates: int = 1000
+) -> np.ndarray:
+    """Return the mean of `num_replicates` bootstrap replicates over the speakers of items, [R] (or [R, ...]).
+
+    Each replicate draws as many speakers as there are, with replacement, and takes all items of those drawn.
+
+    Args:
+        values: one value an item, [N] (or [N, ...]).
+        speaker_index: `[N]` speaker of each item, anything that numpy can sort.
+        rng: source of the draws.
+        num_replicates: how many replicates.
+
+    Raises:
+        ValueError: no items, not one speaker an item, values that are not finite, `num_replicates` under 1.
+    """
+    values_N = np.asarray(values, dtype=np.float64)
+    speaker_N = np.asarray(speaker_index)
+    if not values_N.ndim or not len(values_N) or speaker_N.shape != values_N.shape[:1] or not np.isfinite(values_N).all():
+        raise ValueError(f"values: expected finite ones with a speaker each, found shapes {values_N.shape}, {speaker_N.shape}")
     if num_replicates < 1:
         raise ValueError(f"num_replicates: expected at least 1, found {num_replicates}")
-    order = order_scores(scores_N[is_target_N], scores_N[~is_target_N])
-    ids, dense_2N = np.unique(speakers_2N, return_inverse=True)
-    dense_2N = dense_2N.reshape(2, -1).astype(np.int32)
-    target_2T = np.ascontiguousarray(dense_2N[:, is_target_N][:, order.target_order])
-    nontarget_2M = np.ascontiguousarray(dense_2N[:, ~is_target_N][:, order.nontarget_order])
-
-    replicates = np.empty(num_replicates)
-    for index in range(num_replicates):
-        while True:
-            counts = draw_speaker_counts(ids.size, rng).astype(np.float64)
-            curve = ErrorCurve(order, _cumulated_products(counts, target_2T), _cumulated_products(counts, nontarget_2M))
-            if curve.total_target > 0 and curve.total_nontarget > 0:
-                break
-        replicates[index] = statistic(curve)
-    return replicates
-
-
-def draw_speaker_counts(num_speakers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each speaker occurs among `num_speakers` draws with replacement."""
-    return np.bincount(rng.integers(num_speakers, size=num_speakers), minlength=num_speakers)
+    ids_S, code_N = np.unique(speaker_N, return_inverse=True)
+    counts_RS = np.stack([draw_speaker_counts(ids_S.size, rng) for _ in range(num_replicates)]).astype(np.float64)
+    flat_NV = values_N.reshape(len(values_N), -1)
+    sum_SV = np.stack([np.bincount(code_N, column_N, ids_S.size) for column_N in flat_NV.T], axis=1)
+    means_RV = (counts_RS @ sum_SV) / (counts_RS @ np.bincount(code_N))[:, None]
+    return means_RV.reshape(num_replicates, *values_N.shape[1:])
 
 
 def interval(replicates: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -92,20 +117,3 @@ def interval(replicates: npt.ArrayLike, level: float = 0.95) -> tuple[float, flo
     outside = round(50.0 * (1.0 - level), 9)
     low, high = np.percentile(values, [outside, 100.0 - outside])
     return float(low), float(high)
-
-
-def _cumulated_products(counts: np.ndarray, pairs_2N: np.ndarray) -> np.ndarray:
-    weights = counts.take(pairs_2N[0])
-    weights *= counts.take(pairs_2N[1])
-    return cumulate(weights)
-
-
-def _checked_trials(
-    scores_N: np.ndarray, is_target: npt.ArrayLike, enrol_index: npt.ArrayLike, test_index: npt.ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
-    is_target_N = checked_truth(is_target, scores_N.size)
-    speakers = [np.asarray(index) for index in (enrol_index, test_index)]
-    for name, index in zip(("enrol_speaker_index", "test_speaker_index"), speakers, strict=True):
-        if index.shape != scores_N.shape or not np.issubdtype(index.dtype, np.integer):
-            raise ValueError(f"{name}: expected {scores_N.size} whole numbers, found {index.dtype} of shape {index.shape}")
-    return is_target_N, np.stack(speakers)

@@ -19,8 +19,15 @@ def pav_blocks(curve: ErrorCurve) -> tuple[np.ndarray, np.ndarray]:
         the link to the ROC hull is Fawcett and Niculescu-Mizil, "PAV and the ROC convex hull", 2007. Solver:
         scipy (linear time).
     """
-    target_G = np.diff(curve.target_mass[curve.order.targets_below])
-    nontarget_G = np.diff(curve.nontarget_mass[curve.order.nontargets_below])
+    parts = [pool_groups(target_G, nontarget_G) for target_G, nontarget_G in curve.groups()]
+    if len(parts) == 1:
+        return parts[0]
+    # What is pooled within a part stays so in the whole: the blocks of all parts are pooled again.
+    return pool_groups(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def pool_groups(target_G: np.ndarray, nontarget_G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return target and non-target weight of the blocks that groups of scores, ascending, are pooled into."""
     total_G = target_G + nontarget_G
     present = total_G > 0  # a bootstrap may give a score no weight, and the solver divides by it
     target_G, nontarget_G, total_G = target_G[present], nontarget_G[present], total_G[present]

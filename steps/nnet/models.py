@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from steps.nnet.heads.base import Head
+from steps.nnet.heads.base import AbsentHead, Head
 from steps.nnet.heads.basis import HeoHead
 from steps.nnet.heads.centre import CentreHead
 from steps.nnet.heads.episodes import AngularPrototypicalHead, GE2EHead, PrototypicalHead
@@ -18,6 +18,7 @@ from steps.nnet.networks.bilstm import BiLSTMNet
 from steps.nnet.networks.campplus import CAMPPlusNet
 from steps.nnet.networks.ecapa import ECAPANet
 from steps.nnet.networks.ftdnn import FactorisedNet
+from steps.nnet.networks.ivector import IVectorNet
 from steps.nnet.networks.preact_resnet import PreActResidualNet
 from steps.nnet.networks.redimnet import ReDimNetwork
 from steps.nnet.networks.resnet import ResidualNet
@@ -42,6 +43,7 @@ MODELS = {
     "bilstm": BiLSTMNet,
     "cnn_kl": SegmentCNNNet,
     "voicemap": VoicemapNet,
+    "ivector": IVectorNet,
 }
 HEADS = {
     "softmax": SoftmaxHead,
@@ -61,6 +63,7 @@ HEADS = {
     "ge2e": GE2EHead,
     "prototypical": PrototypicalHead,
     "angular_prototypical": AngularPrototypicalHead,
+    "none": AbsentHead,
 }
 
 

@@ -1,17 +1,22 @@
 """Settings of a training run. Standard library only, so that planning a stage never imports torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 _FREE = {"decides": False}  # changes no number: stays out of the fingerprint
+_OF_GRADIENTS = ("epochs", "batch_size", "learning_rate")  # what method "sgd" cannot do without
+_OF_EM = ("method", "seed", "device", "threads", "workers", "checkpoint_seconds")  # of which method "em" sees anything
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Data order, optimiser, schedules and what is kept."""
 
+    # "sgd" (gradients; needs epochs, batch_size and learning_rate), or "em": an i-vector extractor (model.type = "ivector"),
+    # whose iterations are settings of the model; of those below it uses seed, device, threads and workers only
+    method: str = "sgd"
     seed: int = 1
-    epochs: int
-    batch_size: int  # examples
+    epochs: int = 0
+    batch_size: int = 0  # examples
     min_crop: float = 2.0  # s; each batch draws the length of its examples evenly from min_crop to max_crop
     max_crop: float = 2.0  # s
     # "utterance" (each as often as any other), "speaker" (speaker first, then utterance), "pairs" (half alike, half different),
@@ -33,7 +38,7 @@ class Train:
     optimizer: str = "sgd"  # "sgd", "adam", "amsgrad", "adamw" or "adadelta" (rho 0.95, epsilon 1e-6)
     momentum: float = 0.9  # of sgd
     nesterov: bool = True  # of sgd
-    learning_rate: float  # at its highest
+    learning_rate: float = 0.0  # at its highest
     final_learning_rate: float = 0.0  # at the end (exponential, cosine); the lowest (plateau)
     warmup_epochs: float = 0.0  # linear rise from 0
     # "exponential", "cosine", "constant", "inverse" (over 1 + inverse_decay * update), "steps" (rate_factors from
@@ -70,6 +75,7 @@ class Train:
 
     def __post_init__(self) -> None:
         for name, choices in (
+            ("method", ("sgd", "em")),
             ("sampling", ("utterance", "speaker", "pairs", "groups", "whole")),
             ("pair_weights", ("uniform", "length")),
             ("freeze", ("none", "frames")),
@@ -83,6 +89,12 @@ class Train:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {getattr(self, name)!r}")
+        if self.method == "em":
+            self._check_em()
+            return
+        missing = [name for name in _OF_GRADIENTS if getattr(self, name) == 0]
+        if missing:
+            raise ValueError(f"{', '.join(missing)}: expected a value in the system's file or with --set, found none")
         for name, least in (
             ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1), ("examples_per_epoch", 0),
             ("workers", 1), ("patience", 0), ("group_size", 0), ("mined_pairs", 0), ("plateau_patience", 1),
@@ -106,6 +118,14 @@ class Train:
             raise ValueError("init_head: expected a system in init whose head it is, found none")
         if self.freeze != "none" and not self.init:
             raise ValueError("freeze: expected a system in init whose trained layers stay as they are, found none")
+
+    def _check_em(self) -> None:
+        unused = [each.name for each in fields(self) if each.name not in _OF_EM and getattr(self, each.name) != each.default]
+        if unused:
+            raise ValueError(f"{', '.join(unused)}: expected the default, as method = 'em' has no use for it")
+        for name in ("threads", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
 
     def _check_rates(self) -> None:
         rates = f"found {self.learning_rate} to {self.final_learning_rate}"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 # Seven colours that stay apart for colour-blind readers; the eighth of the set, a yellow, is too faint on white.
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
 GREY = "#6E6E6E"
+TARGET, NONTARGET = "#0072B2", "#D55E00"
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -65,6 +68,38 @@ def line_style(index: int) -> dict[str, str]:
     }
 
 
+def many_colours(number: int) -> list[str]:
+    """Return that many colours: the palette while it lasts, else even steps of a map whose lightness rises and falls."""
+    if number <= len(_COLOURS):
+        return list(_COLOURS[:number])
+    spread = matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, number))
+    return [matplotlib.colors.to_hex(colour) for colour in spread]
+
+
+def checked_numbers(values: npt.ArrayLike, name: str) -> np.ndarray:
+    """Return numbers as a float64 array.
+
+    Raises:
+        ValueError: empty, not one-dimensional or not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers in one dimension, at least one, found shape {array.shape}")
+    return array
+
+
+def checked_rates(values: npt.ArrayLike, name: str) -> np.ndarray:
+    """Return rates as a float64 array.
+
+    Raises:
+        ValueError: as `checked_numbers`, or a rate outside 0..1.
+    """
+    array = checked_numbers(values, name)
+    if array.min() < 0 or array.max() > 1:
+        raise ValueError(f"{name}: expected fractions in 0..1, found {array.min()} to {array.max()}")
+    return array
+
+
 def settle(figure: Figure, rounds: int = 1) -> None:
     """Lay the figure out for good, so that writing it does not move anything.
 
@@ -95,6 +130,17 @@ def save(figure: Figure, stem: Path | str) -> None:
             write(figure, file, kind)
 
 
+def save_inline(figure: Figure, stem: Path | str, name: str, description: str) -> str:
+    """Write `<stem>.png` and `<stem>.svg`, and return the <svg> element of `inline_svg`; draws the SVG only once."""
+    with open(f"{stem}.png", "wb") as file:
+        write(figure, file, "png")
+    buffer = io.BytesIO()
+    write(figure, buffer, "svg")
+    with open(f"{stem}.svg", "wb") as file:
+        file.write(buffer.getvalue())
+    return _element(buffer.getvalue().decode(), name, description)
+
+
 def inline_svg(figure: Figure, name: str, description: str) -> str:
     """Return an <svg> element to stand inside an HTML page, with a text for those who cannot see it.
 
@@ -102,7 +148,10 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     """
     buffer = io.BytesIO()
     write(figure, buffer, "svg")
-    text = buffer.getvalue().decode()
+    return _element(buffer.getvalue().decode(), name, description)
+
+
+def _element(text: str, name: str, description: str) -> str:
     text = text[text.index("<svg") :].strip()  # the XML head and the address of a DTD have no place in HTML
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

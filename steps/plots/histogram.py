@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from steps.plots.figure import settle, style
+from steps.plots.figure import NONTARGET, TARGET, checked_numbers, settle, style
 
-_TARGET, _NONTARGET = "#0072B2", "#D55E00"
 _DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 _MAX_BINS = 80
 _MIN_BINS = 10
@@ -36,12 +35,13 @@ def score_histogram(
     Raises:
         ValueError: scores empty, not one-dimensional or not finite.
     """
-    target, nontarget = _checked(target_scores, "target scores"), _checked(nontarget_scores, "non-target scores")
+    target = checked_numbers(target_scores, "target scores")
+    nontarget = checked_numbers(nontarget_scores, "non-target scores")
     edges = _bin_edges(target, nontarget)
     with style():
         figure = Figure(figsize=(9.0, 3.8))
         axes = figure.subplots()
-        for scores, name, colour in ((nontarget, "non-target", _NONTARGET), (target, "target", _TARGET)):
+        for scores, name, colour in ((nontarget, "non-target", NONTARGET), (target, "target", TARGET)):
             share = 100.0 * np.histogram(scores, edges)[0] / scores.size
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.30)
             axes.stairs(share, edges, color=colour, linewidth=1.4, label=f"{name} ({scores.size:,} trials)")
@@ -55,13 +55,6 @@ def score_histogram(
         figure.legend(loc="outside right upper")
         settle(figure)
     return figure
-
-
-def _checked(scores: npt.ArrayLike, name: str) -> np.ndarray:
-    array = np.asarray(scores, dtype=np.float64)
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers in one dimension, at least one, found shape {array.shape}")
-    return array
 
 
 def _bin_edges(target: np.ndarray, nontarget: np.ndarray) -> np.ndarray:

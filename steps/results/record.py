@@ -14,6 +14,7 @@ def write_result(
     system: str,
     backend: str,
     figures: dict[str, Any],
+    tasks: dict[str, Any] | None = None,
     model: dict[str, Any],
     fingerprint: str,
     seconds: float,
@@ -26,6 +27,7 @@ def write_result(
         system: name of the system or fusion.
         backend: how it scores, in one line.
         figures: by trial list.
+        tasks: figures of further experiments, if any.
         model: what is known of the network (num_parameters, train_seconds); may be empty.
         fingerprint: of the stage that writes this.
         seconds: that scoring took.
@@ -40,4 +42,4 @@ def write_result(
         "fingerprint": fingerprint,
         "seconds": round(seconds, 2),
     }
-    files.write_json(out / "result.json", record | run_record())
+    files.write_json(out / "result.json", record | ({"tasks": tasks} if tasks else {}) | run_record())

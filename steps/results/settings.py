@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from steps.backend.settings import LINKAGES
 from steps.core.config import field
+
+TASKS = ("identification", "few_shot", "clustering")
+DISTANCES = ("euclidean", "cosine", "dot")
+CLUSTERINGS = ("ahc", "spectral", "dominant_sets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,3 +19,39 @@ class System:
     # the name of the preparation that it is trained on, where the systems of a recipe are trained on several: its manifests,
     # features and sounds lie in folders that end in "-<data>"
     data: str = field("", decides=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """Further experiments on the test set: which, and how many of each."""
+
+    run: tuple[str, ...] = ()  # identification, few_shot, clustering
+    enrol_utterances: int = 3  # that a speaker is enrolled with, in identification
+    draws: int = 10  # of who is enrolled with what; their searches are put together
+    open_share: float = 0.5  # share of the speakers that is not enrolled in the open set; 0: closed set only
+    ranks: tuple[int, ...] = (1, 5)  # of identification rates
+    fars: tuple[float, ...] = (0.01, 0.1)  # false-alarm rates of detection and identification rates
+    ways: tuple[int, ...] = (5, 20)  # speakers of a few-shot task
+    shots: tuple[int, ...] = (1, 5)  # support utterances of each of them
+    few_shot_tasks: int = 1000  # of each number of speakers and of utterances
+    distances: tuple[str, ...] = DISTANCES  # to prototypes; the system's own score is compared besides
+    linkages: tuple[str, ...] = ("average", "complete")  # of agglomerative clustering
+    clusterings: tuple[str, ...] = CLUSTERINGS  # ahc, spectral, dominant_sets
+    max_items: int = 2000  # to cluster; of a larger set whole speakers are drawn
+    replicates: int = 1000  # of the bootstrap over speakers
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, choices in (("run", TASKS), ("distances", DISTANCES), ("linkages", LINKAGES), ("clusterings", CLUSTERINGS)):
+            unknown = [each for each in getattr(self, name) if each not in choices]
+            if unknown:
+                raise ValueError(f"{name}: expected some of {', '.join(choices)}, found {', '.join(unknown)}")
+        least = {"enrol_utterances": 1, "draws": 1, "few_shot_tasks": 1, "max_items": 2, "replicates": 2}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name}: expected at least {value}, found {getattr(self, name)}")
+        for name, value in (("ranks", 1), ("ways", 2), ("shots", 1)):
+            if not getattr(self, name) or min(getattr(self, name)) < value:
+                raise ValueError(f"{name}: expected numbers from {value}, found {getattr(self, name)}")
+        if not 0 <= self.open_share < 1 or not all(0 <= far <= 1 for far in self.fars):
+            raise ValueError(f"open_share, fars: expected fractions, found {self.open_share} and {self.fars}")

@@ -137,12 +137,23 @@ class _Kaldi(_Mel, _Framed):
     snip_edges: bool = False  # true: whole frames only; false: round(W / shift) frames, edges mirrored (voxceleb/v2)
     remove_dc: bool = True  # subtract the mean of each frame
     use_energy: bool = False  # fbank: log energy as a first column; mfcc, plp: log energy in place of C0
+    delta_order: int = 0  # derivatives over time appended to the columns, before normalisation (add-deltas); Kaldi's default: 2
+    delta_window: int = 2  # frames on each side that the first derivative looks at
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 <= self.preemphasis <= 1, f"{self._label}.preemphasis", "0 to 1", self.preemphasis)
         check(self.dither >= 0, f"{self._label}.dither", "0 or more", self.dither)
+        check(self.delta_order >= 0, f"{self._label}.delta_order", "0 or more", self.delta_order)
+        bound = "1 or more" if self.delta_order else "the default, 2, with delta_order = 0"
+        check(self.delta_window >= 1 if self.delta_order else self.delta_window == 2,
+              f"{self._label}.delta_window", bound, self.delta_window)  # fmt: skip
         self._check_band()
+
+    @property
+    def num_bins(self) -> int:
+        """The number of columns."""
+        return self.num_static * (1 + self.delta_order)
 
     @property
     def n_fft(self) -> int:
@@ -172,8 +183,8 @@ class Fbank(_Kaldi):
     type: str = "fbank"  # the word that chooses these settings
 
     @property
-    def num_bins(self) -> int:
-        """The number of columns."""
+    def num_static(self) -> int:
+        """The number of columns without their derivatives."""
         return self.num_mel_bins + int(self.use_energy)
 
 
@@ -194,8 +205,8 @@ class Mfcc(_Kaldi):
         check(self.cepstral_lifter >= 0, "mfcc.cepstral_lifter", "0 or more", self.cepstral_lifter)
 
     @property
-    def num_bins(self) -> int:
-        """The number of columns."""
+    def num_static(self) -> int:
+        """The number of columns without their derivatives."""
         return self.num_ceps
 
 
@@ -228,8 +239,8 @@ class Plp(_Kaldi):
         check(self.cepstral_scale > 0, "plp.cepstral_scale", "over 0", self.cepstral_scale)
 
     @property
-    def num_bins(self) -> int:
-        """The number of columns."""
+    def num_static(self) -> int:
+        """The number of columns without their derivatives."""
         return self.num_ceps
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from steps.signal.deltas import add_deltas
 from steps.signal.features import fbank, mfcc
 from steps.signal.framing import log_energy
 from steps.signal.normalise import normalise
@@ -27,8 +28,8 @@ def extract(
 ) -> np.ndarray:
     """Returns the network's input, float32 `[T, settings.num_bins]`.
 
-    Resampling (if allowed), features, normalisation, then removal of frames without speech, in Kaldi's order:
-    the statistics of the normalisation include the frames that the VAD drops. For Waveform: resampling and
+    Resampling (if allowed), features, their derivatives, normalisation, then removal of frames without speech, in Kaldi's
+    order: derivatives and the statistics of the normalisation include the frames that the VAD drops. For Waveform: resampling and
     decimation, `[W, 1]` in +-1.
 
     Args:
@@ -52,6 +53,7 @@ def extract(
     samples_W = torch.from_numpy(np.ascontiguousarray(samples_W, dtype=np.float32))
     with torch.inference_mode():
         feats_TF = COMPUTE[type(settings)](samples_W, settings, rng=rng)
+        feats_TF = add_deltas(feats_TF, getattr(settings, "delta_order", 0), getattr(settings, "delta_window", 0))
         feats_TF = normalise(feats_TF, settings.normalise, settings.normalise_window, settings.normalise_epsilon)
         if settings.vad == "energy":
             judged_W = samples_W if vad_from is None else torch.from_numpy(_at_rate(vad_from, sampling_rate, settings))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from steps.tables.alignment import alignment_note, alignment_tables, alignment_title, gain_table, profiles_table
+from steps.tables.comparison import paired_table
 from steps.tables.results import (
     Published,
     Record,
+    commit,
     comparison_table,
-    corpus_tables,
+    corpus_matrices,
     order_records,
     pooled_table,
     repeat_command,
     runs_table,
 )
-from steps.tables.table import markdown_text, to_markdown
+from steps.tables.sweep import Sweep, sweep_tables
+from steps.tables.table import Table, markdown_text, to_markdown
+from steps.tables.tasks import task_tables
 
 _LEGEND = """\
 EER and intervals are in per cent, differences of EERs in percentage points (ours minus published). The interval is
@@ -22,6 +28,8 @@ that of a joint bootstrap over speakers (1,000 replicates, 2.5 and 97.5 percenti
 P_target = p, C_miss = C_fa = 1 and are divided by min(p, 1 - p). actDCF and Cllr (bits) are of calibrated scores.
 Published figures are printed as they were published; they are not ours.
 """
+
+_DETAILS = "Costs, Cllr and counts of each sub-corpus, and the pictures, stand in report.html of stage 8."
 
 
 def render_markdown(
@@ -32,6 +40,9 @@ def render_markdown(
     title: str = "",
     systems: Sequence[str] = (),
     not_run: Mapping[str, str] | None = None,
+    reference: str = "",
+    sweeps: Sequence[Sweep] = (),
+    alignments: Sequence[Record] = (),
 ) -> str:
     """Return the whole of RESULTS.md; the order of `results` does not matter.
 
@@ -42,6 +53,9 @@ def render_markdown(
         title: heading; empty means one made of the recipe's name.
         systems: what the recipe offers, in the order to show; those without a record are named as not run.
         not_run: system -> why it was not run.
+        reference: the system whose paired differences to show; empty: none.
+        sweeps: as sweep.json holds them, one a sweep.
+        alignments: as alignment.json holds them, one a pair of systems.
     """
     records = order_records(results, systems)
     comparison = comparison_table(records, published)
@@ -53,14 +67,44 @@ def render_markdown(
     if comparison.rows:
         parts.append(f"## {comparison.title}\n\n{to_markdown(comparison)}")
     if records:
-        parts += [f"## {table.title}\n\n{to_markdown(table)}" for table in (pooled_table(records), runs_table(records))]
+        parts += [_section(table) for table in (pooled_table(records), paired_table(records, reference)) if table.rows]
+        by_corpus = [_section(table) for table in corpus_matrices(records)]
+        parts += [*by_corpus, f"{_DETAILS}\n"] if by_corpus else []
+        parts += [_section(table) for table in task_tables(records)]
+    parts += [_sweep(sweep) for sweep in sorted(sweeps, key=lambda sweep: sweep["name"])]
+    parts += [_alignment(record) for record in sorted(alignments, key=lambda record: record["name"])]
+    if records:
+        parts.append(_section(runs_table(records)))
         commands = "".join(f"- {markdown_text(r['system'])}:\n\n      {repeat_command(r)}\n" for r in records)
         parts.append(f"To repeat them:\n\n{commands}")
-        parts += [f"## {table.title}\n\n{to_markdown(table)}" for table in corpus_tables(records)]
     missing = missing_systems(records, systems, not_run or {})
     if missing:
         parts.append("## Not run\n\n" + "".join(f"- {markdown_text(line)}\n" for line in missing))
     return "\n".join(parts)
+
+
+def _section(table: Table) -> str:
+    return f"## {markdown_text(table.title)}\n\n{to_markdown(table)}"
+
+
+def _sweep(sweep: Sweep) -> str:
+    """Return the part about a sweep: its tables, how to repeat it, and what made it."""
+    tables = sweep_tables(sweep)
+    parts = [f"## Sweep: {markdown_text(sweep['title'])}\n"]
+    for table in tables:
+        head = f"{markdown_text(table.title)}:\n\n" if sweep["form"] == "matrix" else ""
+        parts.append(head + to_markdown(replace(table, note="")))
+    note = f"{markdown_text(sweep['note'])} " if sweep.get("note") else ""
+    facts = f"{len(sweep['points'])} points, commit {commit(sweep)}, {sweep['date'][:10]}; to repeat it:"
+    parts.append(f"{note}{facts}\n\n    {sweep['command']}\n")
+    return "\n".join(parts)
+
+
+def _alignment(record: Record) -> str:
+    tables = [profiles_table(record), gain_table(record), *alignment_tables(record)]
+    parts = [f"## Alignment {markdown_text(alignment_title(record))}\n", f"{markdown_text(alignment_note(record))}\n"]
+    parts += [f"{markdown_text(table.title)}:\n\n{to_markdown(table)}" for table in tables]
+    return "\n".join([*parts, f"Commit {commit(record)}, {record['date'][:10]}.\n"])
 
 
 def heading(recipe: str, title: str) -> str:

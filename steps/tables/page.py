@@ -20,6 +20,7 @@ thead th { border-bottom: 2px solid #444; }
 tbody tr { border-bottom: 1px solid #e4e4e4; }
 tbody tr:hover { background: #f3f7fa; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
+.note { font-size: .8rem; color: #444; margin-top: -.6rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 figure { margin: 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }
@@ -55,6 +56,11 @@ def pictures(svgs: Sequence[str]) -> str:
     return '<div class="pictures">' + "".join(f"<figure>{svg}</figure>\n" for svg in svgs) + "</div>\n" if svgs else ""
 
 
+def folded(summary: str, body: str) -> str:
+    """Return HTML that is shut until somebody opens it; nothing if there is none."""
+    return f"<details><summary>{html.escape(summary)}</summary>\n{body}</details>\n" if body else ""
+
+
 def listing(lines: Sequence[str]) -> str:
     """Return lines of text as an HTML list."""
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>\n" if lines else ""
@@ -67,6 +73,4 @@ def commands(lines: Sequence[str]) -> str:
 
 def _render(section: Section) -> str:
     head = f"<h2>{html.escape(section.title)}</h2>\n"
-    if section.folded:
-        return f"{head}<details><summary>Show</summary>\n{section.body}</details>\n"
-    return head + section.body
+    return head + (folded("Show", section.body) if section.folded else section.body)

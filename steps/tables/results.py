@@ -17,6 +17,10 @@ from steps.tables.table import Table, without_empty_columns
 Record = Mapping[str, Any]
 
 _LEN_COMMIT = 10
+_EER_RULES = (
+    "EER: the mean of miss and false-alarm rate at the threshold where they are nearest (step rule). EER (ROCCH): the rate at "
+    "which they are equal on the convex hull of the ROC, that is the Bayes error of the worst prior with the best threshold."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,17 @@ def corpus_tables(records: Sequence[Record]) -> list[Table]:
     return [_figures_table(f"Corpus {corpus}", records, parts[corpus]) for corpus in sorted(parts)]
 
 
+def corpus_matrices(records: Sequence[Record]) -> list[Table]:
+    """Return a table for each pooled list that has parts: EER with interval, a row a system, a column a sub-corpus."""
+    names = list_names(records)
+    parts: dict[str, dict[str, str]] = {}
+    for name in names:
+        found = parent_and_corpus(name, names)
+        if found:
+            parts.setdefault(found[0], {})[name] = found[1]
+    return [_corpus_matrix(parent, parts[parent], records) for parent in sorted(parts)]
+
+
 def comparison_table(records: Sequence[Record], published: Sequence[Published]) -> Table:
     """Return published | ours | difference | interval | trials | commit | date for every pooled list and system.
 
@@ -108,6 +123,14 @@ def runs_table(records: Sequence[Record]) -> Table:
     )
     columns = ("System", "Scoring", "Parameters", "Training", "Scoring time", "Commit", "Date")
     return without_empty_columns(Table(title="Runs", columns=columns, rows=rows))
+
+
+def eer_cell(figures: Mapping[str, Any] | None) -> str | None:
+    """Return EER and interval in per cent, None where there are no figures."""
+    if figures is None:
+        return None
+    bounds = interval(figures["eer_ci95"])
+    return f"{per_cent(figures['eer'])} {bounds}" if bounds else per_cent(figures["eer"])
 
 
 def repeat_command(record: Record) -> str:
@@ -167,23 +190,36 @@ def commit(record: Record) -> str:
     return record["commit"][:_LEN_COMMIT] + (", modified" if record["dirty"] else "")
 
 
+def _corpus_matrix(parent: str, parts: Mapping[str, str], records: Sequence[Record]) -> Table:
+    counts = {}
+    for name, corpus in parts.items():
+        found = {(r["trials"][name]["num_target"], r["trials"][name]["num_nontarget"]) for r in records if name in r["trials"]}
+        target, nontarget = max(found)
+        counts[corpus] = f"{corpus} {target:,} + {nontarget:,}" + ("" if len(found) == 1 else " at most")
+    rows = tuple(
+        (r["system"], *(eer_cell(r["trials"].get(name)) for name in parts)) for r in records if parts.keys() & r["trials"].keys()
+    )
+    note = f"EER % [95% interval]; scored trials, target + non-target: {'; '.join(counts.values())}."
+    return Table(title=f"{parent} by corpus", columns=("System", *parts.values()), rows=rows, num_left=1, note=note)
+
+
 def _figures_table(title: str, records: Sequence[Record], lists: Mapping[str, str]) -> Table:
     """Return the figures of the lists (name in the records -> name to show) for every record that has them."""
     trials = [(shown, r["system"], r["trials"][name]) for name, shown in lists.items() for r in records if name in r["trials"]]
     priors = sorted({prior for *_, figures in trials for prior in figures["min_dcf"]}, key=float)
     columns = (
-        "List", "System", "EER % [95% interval]", *(f"minDCF({p})" for p in priors), *(f"actDCF({p})" for p in priors),
-        "Cllr", "minCllr", "Target", "Non-target", "Missing",
+        "List", "System", "EER % [95% interval]", "EER (ROCCH) %", *(f"minDCF({p})" for p in priors),
+        *(f"actDCF({p})" for p in priors), "Cllr", "minCllr", "Target", "Non-target", "Missing",
     )  # fmt: skip
     rows = tuple((shown, system, *_figures_cells(figures, priors)) for shown, system, figures in trials)
-    return without_empty_columns(Table(title=title, columns=columns, rows=rows))
+    return without_empty_columns(Table(title=title, columns=columns, rows=rows, note=_EER_RULES))
 
 
 def _figures_cells(figures: Mapping[str, Any], priors: Sequence[str]) -> list[str | None]:
-    bounds = interval(figures["eer_ci95"])
     actual = figures["act_dcf"] or {}
     return [
-        f"{per_cent(figures['eer'])} {bounds}" if bounds else per_cent(figures["eer"]),
+        eer_cell(figures),
+        per_cent(figures.get("eer_rocch")),
         *(cost(figures["min_dcf"].get(prior)) for prior in priors),
         *(cost(actual.get(prior)) for prior in priors),
         cost(figures["cllr"]),

@@ -19,6 +19,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str | None, ...], ...]
     num_left: int = 2  # columns that hold names and stand to the left; the others are numbers and stand to the right
+    note: str = ""  # a line under the table
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -34,15 +35,17 @@ def without_empty_columns(table: Table) -> Table:
         columns=tuple(table.columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
         num_left=table.num_left,
+        note=table.note,
     )
 
 
 def to_markdown(table: Table) -> str:
-    """Return a Markdown table (GitHub's form), without its title."""
+    """Return a Markdown table (GitHub's form), without its title, and its note as a paragraph."""
     marks = [":--" if i < table.num_left else "--:" for i in range(len(table.columns))]
     rows = [[_ABSENT if cell is None else markdown_text(cell) for cell in row] for row in table.rows]
     lines = [[markdown_text(column) for column in table.columns], marks, *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    note = f"\n{markdown_text(table.note)}\n" if table.note else ""
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + note
 
 
 def markdown_text(text: str) -> str:
@@ -58,7 +61,8 @@ def to_html(table: Table) -> str:
         for row in table.rows
     )
     caption = f"<caption>{html.escape(table.title)}</caption>"
-    return f'<div class="wide"><table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
+    note = f'<p class="note">{html.escape(table.note)}</p>\n' if table.note else ""
+    return f'<div class="wide"><table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n{note}'
 
 
 def to_text(table: Table) -> str:
@@ -74,7 +78,7 @@ def to_text(table: Table) -> str:
         for line in lines
     ]
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([table.title, "", aligned[0], rule, *aligned[1:]]) + "\n"
+    return "\n".join([table.title, "", aligned[0], rule, *aligned[1:], *(["", table.note] if table.note else [])]) + "\n"
 
 
 def _side(table: Table, column: int) -> str:

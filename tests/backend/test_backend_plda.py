@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from steps.backend import plda as plda_module
+from steps.backend import bilinear
 from steps.backend.estimator import get_state, set_state
 from steps.backend.plda import PLDA, em_iteration
+from steps.backend.windows import Windows
 
 SPEECHBRAIN_SCORES = """
 import numpy as np
@@ -70,7 +71,7 @@ def test_llr_equals_the_ratio_of_joint_gaussian_densities(num_enrol):
 
 @pytest.mark.parametrize("counts", [1, 3, np.array([1, 2, 3, 1, 7, 2])])
 def test_matrix_pairs_and_trials_agree(monkeypatch, counts):
-    monkeypatch.setattr(plda_module, "CHUNK_NUMBERS", 21)  # seven trials at a time
+    monkeypatch.setattr(bilinear, "BLOCK_NUMBERS", 21)  # seven trials at a time
     rng = np.random.default_rng(4)
     plda = PLDA.from_covariances(*random_model())
     enrol, test = rng.normal(size=(6, 3)), rng.normal(size=(9, 3))
@@ -79,6 +80,37 @@ def test_matrix_pairs_and_trials_agree(monkeypatch, counts):
     pairs = plda.score_pairs(enrol[rows], test[columns], np.broadcast_to(counts, 6)[rows])
     np.testing.assert_allclose(matrix.ravel(), pairs, atol=1e-12)
     np.testing.assert_allclose(plda.score_trials(enrol, test, rows, columns, num_enrol=counts), pairs, atol=1e-12)
+
+
+@pytest.mark.parametrize("length_norm", ["none", "simple", "kaldi"])
+def test_trials_with_many_different_counts_equal_pairs(length_norm):
+    rng = np.random.default_rng(15)
+    plda = PLDA.from_covariances(*random_model(dim=6), length_norm=length_norm)
+    enrol, test, counts = rng.normal(size=(300, 6)) * 3, rng.normal(size=(40, 6)) * 3, rng.permutation(300) + 1
+    rows, columns = rng.integers(0, 300, 2000), rng.integers(0, 40, 2000)
+    expected = plda.score_pairs(enrol[rows], test[columns], counts[rows])
+    np.testing.assert_allclose(plda.score_trials(enrol, test, rows, columns, num_enrol=counts), expected, atol=1e-9)
+    np.testing.assert_allclose(plda.score_matrix(enrol, test, counts)[rows, columns], expected, atol=1e-9)
+
+
+def test_several_embeddings_a_speaker_are_taken_by_the_book_unless_one_is_said():
+    rng = np.random.default_rng(16)
+    plda = PLDA.from_covariances(*random_model(), length_norm="none")
+    items, test = [rng.normal(size=(size, 3)) for size in (1, 4, 2)], rng.normal(size=(5, 3))
+    mean = np.array([item.mean(axis=0) for item in items])
+    rows, columns = np.divmod(np.arange(15), 5)
+    for given, counts in ((None, np.array([1, 4, 2])), (1, 1)):
+        expected = plda.score_pairs(mean[rows], test[columns], np.broadcast_to(counts, 3)[rows])
+        got = plda.score_trials(Windows.of(items), test, rows, columns, num_enrol=given)
+        np.testing.assert_allclose(got, expected, atol=1e-12)
+        np.testing.assert_allclose(plda.score_matrix(Windows.of(items), test, given).ravel(), expected, atol=1e-12)
+
+
+def test_trials_between_rows_of_one_array_equal_trials_between_copies():
+    rng = np.random.default_rng(17)
+    plda, x = PLDA.from_covariances(*random_model()), rng.normal(size=(9, 3))
+    rows, columns = rng.integers(0, 9, (2, 30))
+    np.testing.assert_array_equal(plda.score_trials(x, x, rows, columns), plda.score_trials(x, x.copy(), rows, columns))
 
 
 def test_em_raises_the_marginal_likelihood_at_every_iteration():
@@ -193,10 +225,44 @@ def test_state_is_plain_arrays_and_moves_to_another_object():
     embeddings, codes = sample(*random_model(), 10, 3)
     plda = PLDA().fit(embeddings, codes)
     state = get_state(plda)
-    assert sorted(state) == ["mean_D_", "psi_D_", "transform_DD_"]
+    assert sorted(state) == ["mean_D_", "psi_D_", "ridge_", "transform_DD_"]
     other = PLDA()
     set_state(other, state)
     np.testing.assert_array_equal(other.score_matrix(embeddings, embeddings), plda.score_matrix(embeddings, embeddings))
+
+
+def test_fewer_embeddings_than_dimensions_get_a_ridge_that_is_noted():
+    rng = np.random.default_rng(18)
+    embeddings, codes = rng.normal(size=(12, 20)), np.repeat(np.arange(4), 3)
+    plda = PLDA().fit(embeddings, codes)
+    assert plda.ridge_ == pytest.approx(0.1 * embeddings.var(axis=0).mean())
+    assert plda.note.startswith("PLDA: the training embeddings do not span all dimensions")
+    # In a direction that training did not see, within-speaker variance is the ridge and what EM has not yet taken away.
+    unseen = np.linalg.svd(embeddings - plda.mean_D_)[2][-1]
+    _, within = plda.covariances()
+    assert unseen @ within @ unseen >= plda.ridge_
+    assert np.isfinite(plda.score_matrix(embeddings, embeddings)).all()
+    assert plda.smooth_within(0.1).note == plda.note
+
+
+def test_a_dimension_that_is_constant_or_copied_gets_a_ridge_too():
+    embeddings, codes = sample(*random_model(), 10, 5)
+    for extra in (np.ones((50, 1)), embeddings[:, :1]):
+        plda = PLDA().fit(np.hstack([embeddings, extra]), codes)
+        assert plda.ridge_ > 0
+        assert np.isfinite(plda.psi_D_).all()
+
+
+def test_a_ridge_that_was_asked_for_is_added_and_not_noted():
+    embeddings, codes = sample(*random_model(), 10, 5)
+    plain, ridged = PLDA(200).fit(embeddings, codes), PLDA(200, ridge=0.5).fit(embeddings, codes)
+    assert plain.ridge_ == 0
+    assert plain.note == ridged.note == ""
+    assert ridged.ridge_ == pytest.approx(0.5 * embeddings.var(axis=0).mean())
+    grown = ridged.covariances()[1] - plain.covariances()[1]
+    assert np.linalg.eigvalsh(grown)[0] > 0.9 * ridged.ridge_
+    with pytest.raises(ValueError, match="ridge: expected 0 or more, found -1"):
+        PLDA(ridge=-1).fit(embeddings, codes)
 
 
 def test_bad_input_is_refused():
@@ -211,7 +277,13 @@ def test_bad_input_is_refused():
         PLDA().fit(embeddings, codes[:-1])
     with pytest.raises(ValueError, match="num_iterations"):
         PLDA(0).fit(embeddings, codes)
+    with pytest.raises(ValueError, match="found 15 equal ones"):
+        PLDA().fit(np.ones((15, 3)), codes)
     plda = PLDA().fit(embeddings, codes)
+    with pytest.raises(ValueError, match="expected 2 trials"):
+        plda.score_trials(embeddings, embeddings, [0, 1], [0])
+    with pytest.raises(ValueError, match="test_index: expected 0 to 14, found 15"):
+        plda.score_trials(embeddings, embeddings, [0], [15])
     with pytest.raises(ValueError, match="num_enrol"):
         plda.score_pairs(embeddings, embeddings, 0)
     with pytest.raises(ValueError, match="num_enrol"):

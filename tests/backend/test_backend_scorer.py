@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist
 
+from steps.backend.adaptation import Coral, adapt_coral_plus, adapt_kaldi
+from steps.backend.items import Items
 from steps.backend.plda import PLDA
 from steps.backend.scorer import Scorer
 from steps.backend.settings import Score
+from steps.backend.windows import Windows
 from steps.data.archive import load_arrays, save_arrays
 
 DIM, NUM_SPEAKERS, EACH = 6, 20, 5
@@ -33,6 +38,9 @@ SETTINGS = {
     "s_norm": {"transforms": ("mean",), "norm": "s_norm"},
     "as_norm": {"transforms": ("mean", "length_norm"), "norm": "as_norm", "norm_top": 7},
     "plda_as_norm": {"transforms": ("mean",), "backend": "plda", "norm": "as_norm", "norm_top": 7},
+    "simplified": {"transforms": ("mean",), "backend": "plda", "plda_rank": 3},
+    "heavy_tailed": {"transforms": ("mean",), "backend": "ht_plda", "ht_dim": 3},
+    "gaussian": {"transforms": ("mean",), "backend": "ht_plda", "ht_dim": 3, "ht_degrees": 0.0, "norm": "s_norm"},
 }
 
 
@@ -134,7 +142,7 @@ def test_smoothing_reaches_the_plda():
     smoothed = fitted(**SETTINGS["plda_smooth"])
     plain = PLDA(10, "none").fit(TRAIN - TRAIN.mean(axis=0), SPEAKERS)
     between, within = plain.covariances()
-    found_between, found_within = smoothed.plda.covariances()
+    found_between, found_within = smoothed.model.covariances()
     np.testing.assert_allclose(found_within, within + 0.3 * between)
     np.testing.assert_allclose(found_between, between)
 
@@ -160,3 +168,112 @@ def test_fitting_leaves_the_embeddings_alone():
     before = TRAIN.copy()
     fitted(**SETTINGS["plda_as_norm"]).score(TEST, ENROL_P, TEST_P)
     np.testing.assert_array_equal(TRAIN, before)
+
+
+LEARNED = {
+    "transforms": ("mean",), "backend": "learned", "learned_width": 32, "learned_layers": 1, "learned_dropout": 0.0,
+    "learned_epochs": 6, "learned_batches": 50, "learned_pairs": 20,
+}  # fmt: skip
+WINDOWS = {
+    "linkage": {"backend": "linkage", "linkage": "complete"},
+    "dominant_sets": {"backend": "dominant_sets", "linkage": "ward"},
+    "pairwise": {"transforms": ("mean", "length_norm"), "backend": "pairwise"},
+    "learned": LEARNED | {"learned_linkage": True},
+}
+
+
+def windowed(x_ND: np.ndarray, seed: int) -> Items:
+    """Two or three windows around each embedding."""
+    rng = np.random.default_rng(seed)
+    windows = Windows.of([row + 0.3 * rng.normal(size=(2 + index % 2, DIM)) for index, row in enumerate(x_ND)])
+    return Items.single(windows.means(), windows)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_are_compared_after_a_round_trip_too(tmp_path, name):
+    train, test = windowed(TRAIN, 2), windowed(TEST, 3)
+
+    def made() -> Scorer:
+        return Scorer(Score(**WINDOWS[name]))
+
+    first = made().fit(train.vectors(), SPEAKERS)
+    if name == "learned":
+        first.fit_learned(train, SPEAKERS)
+    save_arrays(tmp_path / "backend.safetensors", first.state())
+    scores = first.score(test, ENROL_P, TEST_P)
+    np.testing.assert_array_equal(made().load(load_arrays(tmp_path / "backend.safetensors")).score(test, ENROL_P, TEST_P), scores)
+    same = ENROL_P // EACH == TEST_P // EACH
+    assert (scores[same & (ENROL_P != TEST_P)][:, None] > scores[~same]).mean() > 0.75
+    with pytest.raises(ValueError, match=r"embed\.window"):
+        first.score(test.vectors(), ENROL_P, TEST_P)
+
+
+def test_linkage_is_of_the_transformed_windows():
+    train, test = windowed(TRAIN, 2), windowed(TEST, 3)
+    scorer = Scorer(Score(transforms=("mean",), backend="linkage")).fit(train.vectors(), SPEAKERS)
+    scores = scorer.score(test, np.array([0, 7]), np.array([1, 12]))
+    for score, (a, b) in zip(scores, [(0, 1), (7, 12)], strict=True):
+        stack = np.concatenate([test.windows.item(a), test.windows.item(b)]) - train.vectors().mean(axis=0)
+        assert score == pytest.approx(-linkage(pdist(stack, "cosine"), "average")[-1, 2])
+
+
+MODELS = [np.array([0, 1, 2]), np.array([5, 6])]  # enrolled with utterances of the first and the second speaker
+OF_MODEL, OTHERS = np.array([0, 0, 1, 1]), np.array([3, 12, 8, 16])
+
+
+@pytest.mark.parametrize(("enrolment", "num"), [("by_the_book", [3, 2]), ("mean", [1, 1])])
+def test_plda_takes_several_utterances_by_the_book_or_as_one(enrolment, num):
+    scorer = fitted(transforms=("mean",), backend="plda", enrolment=enrolment)
+    centred = TEST - TRAIN.mean(axis=0)
+    plda = PLDA(10, "kaldi").fit(TRAIN - TRAIN.mean(axis=0), SPEAKERS)
+    means = np.stack([centred[rows].mean(axis=0) for rows in MODELS])
+    expected = plda.score_matrix(means, centred, np.array(num))[OF_MODEL, OTHERS]
+    items = Items.single(TEST)
+    np.testing.assert_allclose(scorer.score(items, OF_MODEL, OTHERS, enrol=items.joined(MODELS)), expected)
+
+
+@pytest.mark.parametrize("backend", ["cosine", "plda"])
+def test_the_mean_of_scores_is_just_that(backend):
+    scorer = fitted(transforms=("mean",), backend=backend, enrolment="scores")
+    items = Items.single(TEST)
+    found = scorer.score(items, OF_MODEL, OTHERS, enrol=items.joined(MODELS))
+    expected = [scorer.score(TEST, MODELS[m], np.full(len(MODELS[m]), t)).mean() for m, t in zip(OF_MODEL, OTHERS, strict=True)]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_model_is_normalised_as_the_mean_that_it_is():
+    """z-norm standardises with the enrolled side, t-norm with the tested one, s-norm is the mean of both."""
+    items = Items.single(TEST)
+    enrol = items.joined(MODELS)
+    z, t, s = (
+        fitted(transforms=("mean",), norm=norm).score(items, OF_MODEL, OTHERS, enrol=enrol)
+        for norm in ("z_norm", "t_norm", "s_norm")
+    )
+    np.testing.assert_allclose(s, (z + t) / 2)
+    mean = TRAIN.mean(axis=0)
+    cohort = unit_rows(np.stack([unit_rows(TRAIN - mean)[x == SPEAKERS].mean(axis=0) for x in np.unique(SPEAKERS)]))
+    models = unit_rows(np.stack([(TEST - mean)[rows].mean(axis=0) for rows in MODELS]))
+    scores, of_cohort = models @ unit_rows(TEST - mean).T, models @ cohort.T
+    expected = (scores - of_cohort.mean(axis=1, keepdims=True)) / of_cohort.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(z, expected[OF_MODEL, OTHERS])
+
+
+@pytest.mark.parametrize("adaptation", ["kaldi", "coral", "coral_plus"])
+def test_adaptation_reaches_the_plda(adaptation):
+    in_domain = np.random.default_rng(5).normal(size=(60, DIM)) @ np.diag([3.0, 1, 1, 1, 1, 0.5]) + 1.0
+    scorer = Scorer(Score(transforms=(), backend="plda", adaptation=adaptation)).fit(TRAIN, SPEAKERS, in_domain=in_domain)
+    plda = PLDA(10, "kaldi")
+    if adaptation == "coral":
+        expected = plda.fit(Coral().fit(TRAIN, in_domain).transform(TRAIN), SPEAKERS)
+    else:
+        adapt = adapt_kaldi if adaptation == "kaldi" else adapt_coral_plus
+        expected = adapt(plda.fit(TRAIN, SPEAKERS), in_domain)
+    np.testing.assert_allclose(scorer.score(TEST, ENROL_P, TEST_P), expected.score_matrix(TEST, TEST).ravel(), rtol=1e-9)
+
+
+def test_plda_of_fewer_embeddings_than_dimensions_says_what_it_added():
+    few = np.random.default_rng(1).normal(size=(8, 20))
+    scorer = Scorer(Score(transforms=(), backend="plda")).fit(few, np.repeat(np.arange(4), 2))
+    assert np.isfinite(scorer.score(few, np.arange(8), np.arange(8))).all()
+    assert scorer.notes()
+    assert not fitted(transforms=("mean",), backend="plda").notes()

@@ -17,7 +17,7 @@ from steps.backend.settings import Score
         ("plda_length_norm", {"plda_length_norm": "unit"}),
         ("plda_smoothing", {"plda_smoothing": -0.1}),
         ("plda_smoothing", {"plda_smoothing": 1.1}),
-        ("norm", {"norm": "z_norm"}),
+        ("norm", {"norm": "zt_norm"}),
         ("norm_top", {"norm_top": 1}),
         ("replicates", {"replicates": 1}),
         ("priors", {"priors": ()}),

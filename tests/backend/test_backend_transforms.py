@@ -86,12 +86,52 @@ def test_but_lda_equals_its_recipe_step_by_step():
     np.testing.assert_allclose(ours @ ours.T, expected @ expected.T, atol=1e-10)
 
 
-def test_but_lda_works_with_fewer_embeddings_than_dimensions_and_kaldi_refuses():
-    rng = np.random.default_rng(3)
-    embeddings, speakers = rng.normal(size=(12, 20)), np.repeat(["a", "b", "c"], 4)
-    assert LDA(2, form="but").fit(embeddings, speakers).transform(embeddings).shape == (12, 2)
-    with pytest.raises(ValueError, match=r"at least as many as dimensions \(20\), found 12"):
-        LDA(2).fit(embeddings, speakers)
+def few_embeddings():
+    return np.random.default_rng(3).normal(size=(12, 20)), np.repeat(["a", "b", "c"], 4)
+
+
+def test_lda_with_fewer_embeddings_than_dimensions_gets_a_ridge_that_is_noted():
+    embeddings, speakers = few_embeddings()
+    but = LDA(2, form="but").fit(embeddings, speakers)
+    assert but.transform(embeddings).shape == (12, 2)
+    assert but.note == ""
+    kaldi = LDA(2).fit(embeddings, speakers)
+    ridge = 0.1 * embeddings.var(axis=0).mean()
+    assert kaldi.ridge_ == pytest.approx(ridge)
+    assert "LDA: the training embeddings do not span all dimensions" in kaldi.note
+    within = within_covariance(embeddings, speakers) + ridge * np.eye(20)
+    between = np.cov(embeddings.T, bias=True) - within_covariance(embeddings, speakers)
+    assert subspace_angles(kaldi.projection_DK_, eigh(between, within)[1][:, ::-1][:, :2]).max() < 1e-6
+    np.testing.assert_allclose(kaldi.projection_DK_.T @ within @ kaldi.projection_DK_, np.eye(2), atol=1e-9)
+
+
+def test_a_ridge_that_was_asked_for_is_added_and_not_noted():
+    embeddings, speakers = make_speakers()
+    lda = LDA(2, ridge=0.3).fit(embeddings, speakers)
+    within = within_covariance(embeddings, speakers) + 0.3 * embeddings.var(axis=0).mean() * np.eye(6)
+    np.testing.assert_allclose(lda.projection_DK_.T @ within @ lda.projection_DK_, np.eye(2), atol=1e-9)
+    whitening = Whitening(ridge=0.3).fit(embeddings)
+    total = np.cov(embeddings.T, bias=True) + 0.3 * embeddings.var(axis=0).mean() * np.eye(6)
+    np.testing.assert_allclose(whitening.matrix_DD_ @ total @ whitening.matrix_DD_, np.eye(6), atol=1e-9)
+    assert lda.note == whitening.note == ""
+    assert LDA(2).fit(embeddings, speakers).ridge_ == Whitening().fit(embeddings).ridge_ == 0.0
+
+
+def test_whitening_of_fewer_embeddings_than_dimensions_gets_a_ridge_that_is_noted():
+    embeddings, speakers = few_embeddings()
+    for covariance in ("total", "within"):
+        whitening = Whitening(covariance).fit(embeddings, speakers)
+        assert whitening.ridge_ == pytest.approx(0.1 * embeddings.var(axis=0).mean())
+        assert whitening.note.startswith("whitening: ")
+        # What training did not see is stretched by the ridge, not by the rounding of a zero.
+        assert np.linalg.norm(whitening.matrix_DD_, 2) == pytest.approx(whitening.ridge_**-0.5, rel=1e-6)
+
+
+def test_a_chain_hands_on_the_notes_of_its_steps():
+    embeddings, speakers = few_embeddings()
+    chain = Chain([MeanSubtraction(), Whitening(), LDA(2, form="but")]).fit(embeddings, speakers)
+    assert chain.note == chain.steps[1].note
+    assert Chain([MeanSubtraction(), LengthNorm()]).fit(embeddings).note == ""
 
 
 @pytest.mark.parametrize(
@@ -102,6 +142,8 @@ def test_but_lda_works_with_fewer_embeddings_than_dimensions_and_kaldi_refuses()
         ({"dim": 5}, "number of speakers less one, 3, found 5"),
         ({"dim": 2, "form": "other"}, "form: expected 'kaldi' or 'but'"),
         ({"dim": 2, "form": "but", "total_covariance_factor": 0.1}, "expected 0 with form 'but'"),
+        ({"dim": 2, "form": "but", "ridge": 0.1}, "ridge: expected 0 with form 'but'"),
+        ({"dim": 2, "ridge": -0.1}, "ridge: expected 0 or more"),
         ({"dim": 2, "total_covariance_factor": 1.5}, "expected 0 to 1"),
     ],
 )
@@ -128,7 +170,10 @@ def test_state_moves_a_fitted_chain_into_a_new_one():
     embeddings, speakers = make_speakers()
     chain = Chain([MeanSubtraction(), LengthNorm(), LDA(3, form="but")]).fit(embeddings, speakers)
     state = get_state(chain)
-    assert sorted(state) == ["steps.0.mean_D_", "steps.2.mean_D_", "steps.2.offset_K_", "steps.2.projection_DK_"]
+    assert sorted(state) == [
+        "steps.0.mean_D_",
+        *(f"steps.2.{name}" for name in ("mean_D_", "offset_K_", "projection_DK_", "ridge_")),
+    ]
     copy = Chain([MeanSubtraction(), LengthNorm(), LDA(3, form="but")])
     set_state(copy, state)
     np.testing.assert_array_equal(copy.transform(embeddings), chain.transform(embeddings))

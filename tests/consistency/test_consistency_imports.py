@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-VERBS = ("prepare", "extract", "augment", "train", "embed", "score", "fuse", "report")
+VERBS = ("prepare", "extract", "augment", "train", "embed", "score", "fuse", "align", "sweep", "report")
 CORPORA = sorted(path.stem for path in (REPOSITORY / "local").glob("*.py") if path.stem != "__init__")
 HEAVY = {"torch", "torchaudio", "lhotse", "scipy", "sklearn", "matplotlib"}
 
@@ -42,7 +42,20 @@ TABLE = {
     "steps.plots": {"numpy", "scipy", "matplotlib"},
     "steps.tables": set(),
     "steps.results": {"numpy", "steps.core", "steps.data", "steps.metrics", "steps.plots", "steps.backend.settings"},
-    "steps.results.settings": {"steps.core"},
+    "steps.results.pictures": {"numpy", "steps.metrics", "steps.plots", "steps.backend.projection"},
+    "steps.results.tasks": {"numpy", "steps.core", "steps.metrics", "steps.backend"},
+    "steps.results.settings": {"steps.core", "steps.backend.settings"},
+    "steps.scoring": {"numpy", "steps.core", "steps.data", "steps.backend"},
+    "steps.documents": {
+        "numpy",
+        "matplotlib",
+        "steps.core",
+        "steps.data",
+        "steps.metrics",
+        "steps.plots",
+        "steps.results",
+        "steps.tables",
+    },
     "local": {"numpy", "scipy", "soundfile", "lhotse", "steps.core", "steps.data"},
 }
 NOUNS = {name for name in TABLE if name.count(".") == 1}

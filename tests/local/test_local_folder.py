@@ -8,6 +8,7 @@ import soundfile
 
 from local import folder
 from local.folder import Settings
+from local.listing import corpus as listed
 from local.listing.files import audio_files
 from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
@@ -86,7 +87,7 @@ def test_the_same_corpus_elsewhere_gives_the_same_bytes_and_another_seed_others(
 
 def test_size_of_shards_and_order_of_units_change_nothing(corpus, tmp_path, monkeypatch):
     first = contents(prepare(corpus, tmp_path / "x"))
-    monkeypatch.setattr(folder, "SHARD_SIZE", 7)
+    monkeypatch.setattr(listed, "SHARD_SIZE", 7)
     settings, site = Settings(), {"corpus": str(corpus)}
     units = folder.list_units(settings, site)
     assert len(units) == -(-SPEAKERS * UTTERANCES // 7)
@@ -178,6 +179,24 @@ def test_given_lists_are_brought_to_the_ids(corpus, tmp_path, form):
     out = prepare(corpus, tmp_path / "x", split="test", trials=str(tmp_path / "mine.txt"), trials_root="test")
     assert (out / "trials" / "mine.txt").read_text() == "1 s00/u0 s00/u1\n0 s00/u0 s01/u0\n"
     assert sorted(path.name for path in (out / "trials").iterdir()) == ["mine.txt"]
+
+
+def test_lists_may_enrol_models_of_several_utterances(corpus, tmp_path):
+    (corpus / "models.txt").write_text("m0 s00/u0.wav s00/u1.wav\nm1 s01/u0 s01/u1 s01/u2\nunused s02/u0\n")
+    (corpus / "t.txt").write_text("1 m0 s00/u3.wav\n0 m1 s00/u3.wav\n1 s01/u0.wav s01/u4\n")
+    out = prepare(corpus, tmp_path, enrolment="models.txt", made_enrolment=(2,), **GIVEN)
+    assert (out / "enrolment" / "t.txt").read_text() == "m0 s00/u0 s00/u1\nm1 s01/u0 s01/u1 s01/u2\n"
+    assert read_trials(out / "trials" / "t.txt").enrol_ids == ["m0", "m1", "s01/u0"]
+    drawn = read_trials(out / "trials" / "enrol2.txt")
+    assert (len(drawn), drawn.num_target) == (SPEAKERS * SPEAKERS * (UTTERANCES - 2), SPEAKERS * (UTTERANCES - 2))
+    assert len((out / "enrolment" / "enrol2.txt").read_text().splitlines()) == SPEAKERS
+
+
+def test_labels_of_models_are_checked_too(corpus, tmp_path):
+    (corpus / "models.txt").write_text("m0 s00/u0\n")
+    (corpus / "t.txt").write_text("1 m0 s01/u3.wav\n0 m0 s02/u3.wav\n")
+    with pytest.raises(RecipeError, match=r"1 of 2 labels contradict the corpus; first, 'm0' \(speaker s00\)"):
+        prepare(corpus, tmp_path, enrolment="models.txt", **GIVEN)
 
 
 def test_noises_and_rooms_become_sets_where_the_site_has_them(corpus, tmp_path):

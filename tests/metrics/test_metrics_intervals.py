@@ -7,7 +7,7 @@ import pytest
 
 from steps.metrics.costs import min_dcf, min_dcf_of_curve
 from steps.metrics.error_rates import eer
-from steps.metrics.intervals import draw_speaker_counts, interval, speaker_bootstrap
+from steps.metrics.intervals import draw_speaker_counts, interval, mean_bootstrap, speaker_bootstrap
 
 
 def make_trials(seed: int, num_speakers: int, num_trials: int):
@@ -124,3 +124,29 @@ def test_bad_input_is_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         speaker_bootstrap(**(arguments | change))
+
+
+@pytest.mark.parametrize("shape", [(30,), (30, 2)])
+def test_means_by_speaker_are_those_of_repeated_items(shape):
+    rng = np.random.default_rng(1)
+    values, speaker = rng.normal(size=shape), rng.integers(5, size=30)
+    found = mean_bootstrap(values, np.array(list("abcde"))[speaker], rng=np.random.default_rng(2), num_replicates=7)
+    assert found.shape == (7, *shape[1:])
+    again = np.random.default_rng(2)
+    for row in found:
+        counts = draw_speaker_counts(5, again)
+        assert row == pytest.approx(np.repeat(values, counts[speaker], axis=0).mean(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("values", "speakers", "num_replicates", "message"),
+    [
+        ([], [], 5, "finite ones with a speaker each"),
+        ([1.0], ["a", "b"], 5, "finite ones with a speaker each"),
+        ([np.nan], ["a"], 5, "finite ones with a speaker each"),
+        ([1.0], ["a"], 0, "num_replicates"),
+    ],
+)
+def test_bad_items_are_refused(values, speakers, num_replicates, message):
+    with pytest.raises(ValueError, match=message):
+        mean_bootstrap(values, speakers, rng=np.random.default_rng(0), num_replicates=num_replicates)

@@ -38,7 +38,7 @@ SHORT = (
 # Set only where the system's own value is larger.
 AT_MOST = {
     "train.min_crop": 1.0, "train.max_crop": 1.5, "train.min_utterances": 2, "train.mined_pairs": 50, "score.norm_top": 4,
-    "score.lda_dim": 3, "train.plateau_patience": 1,
+    "score.lda_dim": 3, "score.plda_rank": 3, "train.plateau_patience": 1,
 }  # fmt: skip
 SHRUNK: dict[str, dict[str, Any]] = {
     "ftdnn": {"first_channels": 16, "channels": 16, "bottleneck": 8, "penultimate": 16},
@@ -53,6 +53,8 @@ SHRUNK: dict[str, dict[str, Any]] = {
     "preact_resnet": {"blocks": [1, 1, 1, 1], "channels": 16},
     "bilstm": {"width": 16, "dense_dims": [16, 16]},
 }  # fmt: skip
+# Also at full size: a few thousand frames are no more than this many Gaussians can be made of.
+IVECTOR = ("model.num_gaussians=16", "model.init_gaussians=8", "model.init_iterations=4", "model.iterations=2")
 
 
 def launch_here(command, num_parts, log_folder, *, threads, watch) -> None:
@@ -85,7 +87,7 @@ def systems() -> list[str]:
 
 def trained_on_vox1(system: str) -> bool:
     """Whether a system is trained on VoxCeleb1, and so may be tested on the list of its test speakers only."""
-    return config.load_layers([ROOT / RECIPE / f"{system}.toml"]).tables["prepare"].get("train") == "vox1_dev"
+    return config.load_layers([ROOT / RECIPE / f"{system}.toml"]).tables["prepare"].get("train") in ("vox1_dev", "both")
 
 
 def make_data(folder: Path) -> Miniature:
@@ -96,7 +98,9 @@ def make_data(folder: Path) -> Miniature:
 def assignments_of(system: str, data: Path, *, shrink: bool) -> list[str]:
     """What is set beside the system's own file."""
     tables = config.load_layers([RECIPE / f"{system}.toml"]).tables
-    found = [*SHORT, f"site.corpus={data}"]
+    by_em = tables["model"]["type"] == "ivector"
+    short = [each for each in SHORT if not by_em or not each.startswith("train.") or each.startswith("train.threads")]
+    found = [*short, *(IVECTOR if by_em else ()), f"site.corpus={data}"]
     for name, most in AT_MOST.items():
         section, key = name.split(".")
         if tables[section].get(key, 0) > most:

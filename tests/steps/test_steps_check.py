@@ -7,9 +7,9 @@ import pytest
 from steps import check
 from steps.core import config
 from steps.core.errors import RecipeError
+from steps.core.sweeps import read_sweep
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = ("system", "features", "augmented", "network", "begins", "last", "manifests", "fused")
 
 
 @pytest.fixture
@@ -32,37 +32,36 @@ def recipe(tmp_path, monkeypatch):
     return tmp_path
 
 
-def lines(recipe, systems, assignments=()):
-    found = check.check_systems(recipe, systems, list(assignments))
-    return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in found]
+def plans(recipe, systems, assignments=()):
+    return check.plan_systems(recipe, systems, list(assignments))
 
 
 def test_what_a_system_begins_with_comes_first_and_is_only_trained(recipe):
-    found = lines(recipe, ["third"])
-    assert [(each["system"], each["begins"], each["last"]) for each in found] == [
-        ("first", "-", "4"), ("second", "first", "4"), ("third", "second", "8"),
+    found = plans(recipe, ["third"])
+    assert [(each.system, each.begins, each.last) for each in found] == [
+        ("first", "-", 4), ("second", "first/model", 4), ("third", "second/model", 8),
     ]  # fmt: skip
 
 
 def test_a_system_that_is_asked_for_itself_runs_to_the_end_wherever_it_stands(recipe):
-    found = lines(recipe, ["third", "first"])
-    assert [(each["system"], each["last"]) for each in found] == [("first", "8"), ("second", "4"), ("third", "8")]
+    found = plans(recipe, ["third", "first"])
+    assert [(each.system, each.last) for each in found] == [("first", 8), ("second", 4), ("third", 8)]
 
 
 def test_a_preparation_of_its_own_has_folders_of_its_own(recipe):
-    by_name = {each["system"]: each for each in lines(recipe, ["third"])}
-    assert by_name["third"]["manifests"] == "manifests-part"
-    assert by_name["third"]["features"] == by_name["first"]["features"] + "-part"
-    assert by_name["third"]["augmented"] == by_name["first"]["augmented"] + "-part"
+    by_name = {each.system: each for each in plans(recipe, ["third"])}
+    assert by_name["third"].manifests == "manifests-part"
+    assert by_name["third"].features == by_name["first"].features + "-part"
+    assert by_name["third"].augmented == by_name["first"].augmented + "-part"
 
 
 def test_beginning_with_a_system_that_shares_a_network_is_beginning_with_that_network(recipe):
-    assert [(each["system"], each["begins"]) for each in lines(recipe, ["upon_shared"])][-1] == ("upon_shared", "first")
+    assert [(each.system, each.begins) for each in plans(recipe, ["upon_shared"])][-1] == ("upon_shared", "first/model")
 
 
 def test_a_circle_is_an_error(recipe):
     with pytest.raises(RecipeError, match="circle: circle_a -> circle_b -> circle_a"):
-        lines(recipe, ["circle_a"])
+        plans(recipe, ["circle_a"])
 
 
 def test_what_is_set_for_training_is_set_for_the_system_asked_for_alone(recipe):
@@ -70,10 +69,61 @@ def test_what_is_set_for_training_is_set_for_the_system_asked_for_alone(recipe):
     assert check.for_predecessor([*given, "train.threads=4", "train.device=cpu"]) == [
         "features.num_mel_bins=23", "train.threads=4", "train.device=cpu",
     ]  # fmt: skip
-    assert [each["system"] for each in lines(recipe, ["second"], ["train.freeze=frames"])] == ["first", "second"]
+    assert [each.system for each in plans(recipe, ["second"], ["train.freeze=frames"])] == ["first", "second"]
 
 
 def test_a_bank_of_sounds_is_called_after_the_augmentation_alone(recipe):
-    online = lines(recipe, ["first"])[0]
-    copies = lines(recipe, ["first"], ["augment.mode=none"])[0]
-    assert copies["augmented"] == f"{online['augmented']}-{online['features']}"
+    online = plans(recipe, ["first"])[0]
+    copies = plans(recipe, ["first"], ["augment.mode=none"])[0]
+    assert copies.augmented == f"{online.augmented}-{online.features}"
+
+
+def sweep(recipe, text):
+    (recipe / "sweeps").mkdir(exist_ok=True)
+    (recipe / "sweeps" / "s.toml").write_text('[sweep]\nsystem = "first"\n' + text)
+    return check.plan_sweep(recipe, read_sweep(recipe / "sweeps" / "s.toml"), [])
+
+
+def test_points_share_what_their_settings_have_in_common(recipe):
+    axes = (
+        '[[axis]]\nname = "epochs"\nsetting = "train.epochs"\nvalues = [3, 4]\n'
+        '[[axis]]\nname = "window"\nsetting = "embed.window"\nvalues = [0.0, 1.0]\n'
+        '[[axis]]\nname = "norm"\nsetting = "score.norm"\nvalues = ["none", "s_norm"]\n'
+    )
+    found = sweep(recipe, axes)
+    assert [plan.system for plan in found[:3]] == ["s.3-0-none", "s.3-0-s_norm", "s.3-1-none"]
+    assert [plan.model for plan in found] == 4 * ["sweeps/s/3-0-none/model"] + 4 * ["sweeps/s/4-0-none/model"]
+    assert [plan.embeddings.split("/")[2] for plan in found[:4]] == ["3-0-none", "3-0-none", "3-1-none", "3-1-none"]
+    assert [plan.first for plan in found[:5]] == [1, 6, 5, 6, 1]
+    assert len({plan.scores for plan in found}) == 8
+    assert {plan.features for plan in found} == {plans(recipe, ["first"])[0].features}
+
+
+def test_a_point_that_agrees_with_a_system_uses_its_network(recipe):
+    found = sweep(recipe, '[[axis]]\nname = "norm"\nsetting = "score.norm"\nvalues = ["none", "s_norm"]\n')
+    assert [(plan.model, plan.embeddings, plan.first) for plan in found] == [
+        ("first/model", "first/embeddings", 1), ("first/model", "first/embeddings", 6),
+    ]  # fmt: skip
+
+
+def test_a_point_of_other_features_or_another_preparation_has_folders_of_its_own(recipe):
+    plain = plans(recipe, ["first"])[0]
+    bins = sweep(recipe, '[[axis]]\nname = "bins"\nsetting = "features.num_mel_bins"\nvalues = [23, 30]\n')
+    assert len({plan.features for plan in (*bins, plain)}) == 3
+    assert {plan.manifests for plan in bins} == {"manifests"}
+    seeds = sweep(recipe, '[[axis]]\nname = "seed"\nsetting = "prepare.seed"\nvalues = [8, 9]\n')
+    assert len({plan.manifests for plan in (*seeds, plain)}) == 3
+    assert all(plan.manifests.startswith("manifests-s-") for plan in seeds)
+
+
+def test_what_a_swept_system_begins_with_is_trained_first(recipe):
+    found = sweep(recipe, '[[axis]]\nname = "system"\nsystems = ["second"]\n'.replace("first", "second"))
+    assert [(plan.system, plan.last, plan.begins) for plan in found] == [("first", 4, "-"), ("s.second", 8, "first/model")]
+
+
+def test_a_line_holds_the_arguments_as_they_are(recipe):
+    plan = plans(recipe, ["first"], ["site.corpus=/a folder/with; $(odd) names"])[0]
+    columns = plan.line().split("\t")
+    assert columns[:2] == ["system", "first"]
+    assert len(columns) == 13
+    assert columns[2].split(check.JOINED)[-2:] == ["--set", "site.corpus=/a folder/with; $(odd) names"]

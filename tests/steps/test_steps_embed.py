@@ -7,7 +7,7 @@ import torch
 from steps.core import stage
 from steps.core.errors import RecipeError
 from steps.data.archive import Archive, read_embeddings
-from steps.embed import STAGE, cut
+from steps.embed import STAGE
 from steps.nnet.checkpoint import load_model
 from steps.nnet.models import build_model
 
@@ -63,19 +63,36 @@ def test_windows_are_embedded_one_by_one(stages, tmp_path):
         assert_near(found[name], np.stack(expected))
 
 
-@pytest.mark.parametrize(
-    ("num_frames", "spans"),
-    [
-        (10, [(0, 10)]),
-        (9, [(0, 9)]),
-        (11, [(0, 10), (1, 11)]),
-        (14, [(0, 10), (4, 14)]),
-        (19, [(0, 10), (4, 14), (8, 18), (9, 19)]),
-    ],
-)
-def test_windows_cover_the_utterance_and_the_last_ends_with_it(num_frames, spans):
-    feats_TF = np.arange(num_frames)[:, None]
-    assert [(int(each[0, 0]), int(each[-1, 0]) + 1) for each in cut(feats_TF, 10, 4)] == spans
+def test_a_short_utterance_is_repeated_up_to_four_windows(stages, tmp_path):
+    out = embedded(stages, tmp_path / "tiled", "embed.window=0.6", "embed.hop=0.1", "embed.cut=tiled")
+    model, archive, found = network(stages), Archive(stages.features / "test"), Archive(out / "test")
+    repeats = set()
+    for name in archive:
+        feats_TF = archive[name]
+        repeats.add(100 // len(feats_TF) + 1)
+        if len(feats_TF) < 100:
+            feats_TF = np.concatenate([feats_TF] * 2)
+        starts = range(0, len(feats_TF) - 60, 10)
+        with torch.inference_mode():
+            expected = [model(torch.from_numpy(feats_TF[start : start + 60])[None])[0].numpy() for start in starts]
+        assert len(starts) >= 4
+        assert_near(found[name], np.stack(expected))
+    assert repeats == {1, 2}  # long and short ones
+
+
+def test_evenly_spread_windows_are_as_many_for_each_utterance(stages, tmp_path):
+    out = embedded(stages, tmp_path / "even", "embed.window=1.0", "embed.cut=even", "embed.num_windows=3")
+    model, archive, found = network(stages), Archive(stages.features / "test"), Archive(out / "test")
+    num_short = 0
+    for name in archive:
+        feats_TF = archive[name]
+        num_short += len(feats_TF) <= 100
+        long_TF = np.concatenate([feats_TF] * 3)[: max(100, len(feats_TF))]
+        slack = len(long_TF) - 100
+        with torch.inference_mode():
+            expected = [model(torch.from_numpy(long_TF[s : s + 100])[None])[0].numpy() for s in (0, slack // 2, slack)]
+        assert_near(found[name], np.stack(expected))
+    assert 0 < num_short < len(archive)
 
 
 def test_what_is_known_of_the_network_goes_along(stages, tmp_path):
@@ -104,8 +121,32 @@ def test_a_folder_without_features_is_refused(stages, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting", ["embed.hop=0.1", "embed.window=-1.0", "embed.precision=half", "embed.device=tpu", "embed.threads=0"]
+    "setting",
+    [
+        "embed.hop=0.1",
+        "embed.window=-1.0",
+        "embed.precision=half",
+        "embed.device=tpu",
+        "embed.threads=0",
+        "embed.cut=random",
+        "embed.cut=tiled",  # without a window
+        "embed.num_windows=10",  # without cut = even
+    ],
 )
 def test_settings_that_cannot_be_are_refused(stages, tmp_path, setting):
     with pytest.raises(RecipeError, match=setting.partition("=")[0].removeprefix("embed.")):
         embedded(stages, tmp_path / "x", setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("embed.cut=even",), "num_windows: expected at least 1"),
+        (("embed.cut=even", "embed.num_windows=-1"), "num_windows: expected at least 1"),
+        (("embed.cut=tiled", "embed.num_windows=4"), "num_windows: expected at least 1 with cut = 'even' and 0 with others"),
+        (("embed.cut=even", "embed.num_windows=4", "embed.hop=0.1"), "hop: expected none with cut = 'even'"),
+    ],
+)
+def test_settings_of_cutting_without_effect_are_refused(stages, tmp_path, settings, message):
+    with pytest.raises(RecipeError, match=message):
+        embedded(stages, tmp_path / "x", "embed.window=0.4", *settings)

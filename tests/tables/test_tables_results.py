@@ -8,6 +8,7 @@ from steps.tables.document import render_markdown
 from steps.tables.results import (
     Published,
     comparison_table,
+    corpus_matrices,
     corpus_tables,
     cost,
     duration,
@@ -26,7 +27,7 @@ from steps.tables.table import Table, markdown_text, to_html, to_markdown, to_te
 def _figures(eer=0.05, **changes):
     return {
         "num_target": 1500, "num_nontarget": 3000, "num_missing": 0, "eer": eer, "eer_ci95": [eer - 0.01, eer + 0.01],
-        "eer_rocch": eer, "min_dcf": {"0.01": 0.5, "0.05": 0.25}, "act_dcf": {"0.01": 0.6, "0.05": 0.3}, "cllr": 0.2,
+        "eer_rocch": 0.9 * eer, "min_dcf": {"0.01": 0.5, "0.05": 0.25}, "act_dcf": {"0.01": 0.6, "0.05": 0.3}, "cllr": 0.2,
         "min_cllr": 0.15,
     } | changes  # fmt: skip
 
@@ -67,7 +68,8 @@ def test_the_pooled_table_holds_every_figure_of_every_pooled_list():
     table = pooled_table([_record(trials=trials), _record("ecapa")])
     assert len(table.rows) == 2
     assert _cells(table) == {
-        "List": "demo_o", "System": "xvector", "EER % [95% interval]": "5.00 [4.00, 6.00]", "minDCF(0.01)": "0.500",
+        "List": "demo_o", "System": "xvector", "EER % [95% interval]": "5.00 [4.00, 6.00]", "EER (ROCCH) %": "4.50",
+        "minDCF(0.01)": "0.500",
         "minDCF(0.05)": "0.250", "actDCF(0.01)": "0.600", "actDCF(0.05)": "0.300", "Cllr": "0.200", "minCllr": "0.150",
         "Target": "1,500", "Non-target": "3,000",
     }  # fmt: skip
@@ -91,6 +93,31 @@ def test_each_corpus_has_a_table_of_its_parts():
         ("e", "xvector", "1.00 [0.00, 2.00]"),
         ("h", "xvector", "3.00 [2.00, 4.00]"),
     ]
+
+
+def test_a_matrix_for_each_pooled_list_shows_the_eer_of_its_parts():
+    trials = {
+        "e": _figures(),
+        "e-sea": _figures(0.01),
+        "e-air": _figures(0.02),
+        "h": _figures(),
+        "h-sea": _figures(0.03),
+        "x": _figures(),
+    }
+    partial = _record("ecapa", {"e": _figures(), "e-sea": _figures(0.04, eer_ci95=None, num_target=1000)})
+    e, h = corpus_matrices([_record(trials=trials), partial, _record("other", {"x": _figures()})])
+    assert (e.title, e.columns, h.title, h.columns) == ("e by corpus", ("System", "air", "sea"), "h by corpus", ("System", "sea"))
+    assert e.rows == (("xvector", "2.00 [1.00, 3.00]", "1.00 [0.00, 2.00]"), ("ecapa", None, "4.00"))
+    assert "air 1,500 + 3,000; sea 1,500 + 3,000 at most" in e.note
+    assert h.rows == (("xvector", "3.00 [2.00, 4.00]"),)
+
+
+def test_the_rules_of_both_eers_stand_under_the_table():
+    table = pooled_table([_record()])
+    assert "step rule" in table.note
+    assert "convex hull" in table.note
+    for text in (to_markdown(table), to_html(table), to_text(table)):
+        assert table.note in text
 
 
 def test_a_published_figure_stands_beside_ours_with_the_difference():

@@ -22,6 +22,13 @@ class Head(nn.Module):
     update = 0
 
 
+class AbsentHead(Head):
+    """The head of a model that is trained without one: an error for all that are trained by gradients."""
+
+    def __init__(self, settings: object, input_dim: int, num_speakers: int) -> None:
+        raise ValueError("head.type = 'none' is of a model that is trained without gradients (train.method = 'em')")
+
+
 def classified(logits_BS: Tensor, labels_B: Tensor) -> Tensor:
     """Returns hits_B: where the largest logit is that of the speaker; a speaker that ties with another one is no hit."""
     logits_BS = logits_BS.detach()

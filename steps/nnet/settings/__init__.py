@@ -4,6 +4,7 @@
 """
 
 from steps.nnet.settings.basis import Centre, Heo
+from steps.nnet.settings.ivector import IVector, NoHead
 from steps.nnet.settings.margin import AAM, AM, Combined, L2Softmax, Softmax, SubCentre
 from steps.nnet.settings.pairs import GE2E, AngularPrototypical, Contrastive, PairwiseKL, Prototypical, Siamese, Triplet
 from steps.nnet.settings.recurrent import BiLSTM
@@ -29,6 +30,7 @@ MODEL_SETTINGS = {
     "bilstm": BiLSTM,
     "cnn_kl": SegmentCNN,
     "voicemap": Voicemap,
+    "ivector": IVector,
 }
 HEAD_SETTINGS = {
     "softmax": Softmax,
@@ -48,4 +50,5 @@ HEAD_SETTINGS = {
     "ge2e": GE2E,
     "prototypical": Prototypical,
     "angular_prototypical": AngularPrototypical,
+    "none": NoHead,
 }

@@ -1,0 +1,191 @@
+"""Sweeps: a TOML file that says which settings vary, and the points that come of it.
+
+[sweep]
+title = "Segment length"            # of its table
+system = "bilstm_combined"          # what every point begins with, unless an axis says it
+set = { "score.replicates" = 200 }  # settings of every point, and config = [files]
+combine = "grid"                    # every value with every other; "list": the axes run side by side
+
+[[axis]]
+name = "segment, s"
+setting = "embed.window"            # one setting, and its values
+values = [0.4, 1.0, 2.0]
+
+[[axis]]
+name = "scoring"                    # or points, each with files of settings, single settings, or both
+[[axis.point]]
+name = "cosine"
+config = ["../../../conf/score/cosine.toml"]    # relative to the sweep's file
+set = { "score.norm" = "as_norm" }
+
+[[axis]]
+name = "system"
+systems = ["xvector", "resnet_aam"]             # or systems of the recipe
+"""
+
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steps.core.config import assignment_text
+from steps.core.errors import RecipeError
+
+_SWEEP_KEYS = {"title", "system", "combine", "config", "set", "lists", "figures", "form", "note"}
+_FORMS = ("table", "matrix")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One value of an axis: what it is called, and what it sets."""
+
+    name: str
+    number: float | None  # where it is one, for a plot
+    system: str = ""
+    files: tuple[Path, ...] = ()
+    assignments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What varies, and its values."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A system of the sweep: one value of each axis."""
+
+    name: str  # of its folder
+    values: tuple[Value, ...]
+    system: str  # of the recipe, that it begins with
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of settings that are laid over the system's."""
+        return tuple(file for value in self.values for file in value.files)
+
+    @property
+    def assignments(self) -> tuple[str, ...]:
+        """Settings that are laid over those."""
+        return tuple(each for value in self.values for each in value.assignments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep and its points, in the order of its axes, the last of which varies fastest."""
+
+    name: str
+    title: str
+    axes: tuple[Axis, ...]
+    points: tuple[Point, ...]
+    files: tuple[Path, ...]  # settings of every point
+    assignments: tuple[str, ...]
+    lists: tuple[str, ...]  # the trial lists that its table shows; none: all that are no part of another
+    figures: tuple[str, ...]  # the figures that it shows, as in result.json
+    form: str
+    note: str  # under its table
+
+
+def read_sweep(file: Path) -> Sweep:
+    """Return the sweep of a file, which is called after it.
+
+    Raises:
+        RecipeError: missing, not TOML, an unknown key, an axis without values, two points of one name, no system.
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.toml"))) if file.parent.is_dir() else ""
+        raise RecipeError(f"{file}: no such sweep{f'; there are: {known}' if known else ''}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: not valid TOML: {error}") from None
+    sweep, axes = tables.get("sweep", {}), tables.get("axis", [])
+    strange = sorted((tables.keys() - {"sweep", "axis"}) | (sweep.keys() - _SWEEP_KEYS if isinstance(sweep, dict) else {"sweep"}))
+    if strange or not isinstance(axes, list) or not axes or not re.fullmatch(r"\w[\w.+-]*", file.stem):
+        raise RecipeError(
+            f"{file}: expected [sweep] with {', '.join(sorted(_SWEEP_KEYS))}, at least one [[axis]], and a name of letters, "
+            f"digits, . _ + -; found {', '.join(strange) or 'no axis, or another name'}"
+        )
+    known = tuple(_axis(table, file) for table in axes)
+    common = _point_value({"name": ""} | {key: sweep[key] for key in ("config", "set") if key in sweep}, f"{file}: [sweep]", file)
+    title, form, combine = sweep.get("title", file.stem), sweep.get("form", "table"), sweep.get("combine", "grid")
+    _expect(file, "form", form, _FORMS)
+    _expect(file, "combine", combine, ("grid", "list"))
+    return Sweep(
+        name=file.stem, title=str(title), axes=known, points=_points(file, known, combine, sweep.get("system", "")),
+        files=common.files, assignments=common.assignments, form=form, note=str(sweep.get("note", "")),
+        lists=_texts(file, "lists", sweep.get("lists", [])), figures=_texts(file, "figures", sweep.get("figures", ["eer"])),
+    )  # fmt: skip
+
+
+def _axis(table: Mapping[str, Any], file: Path) -> Axis:
+    name = table.get("name")
+    kinds = [kind for kind in ("values", "point", "systems") if kind in table]
+    allowed = {"name", *kinds} | ({"setting"} if kinds == ["values"] else set())
+    if not isinstance(name, str) or len(kinds) != 1 or set(table) != allowed or not table[kinds[0]]:
+        raise RecipeError(
+            f"{file}: axis {name!r}: expected a name, and setting with values, or [[axis.point]]s, or systems; "
+            f"found {sorted(table)}"
+        )
+    if kinds == ["systems"]:
+        values = [Value(name=each, number=None, system=each) for each in _texts(file, "systems", table["systems"])]
+    elif kinds == ["values"]:
+        values = [_number_or_text(table["setting"], each) for each in table["values"]]
+    else:
+        values = [_point_value(each, f"{file}: axis {name!r}", file) for each in table["point"]]
+    return Axis(name=name, values=tuple(values))
+
+
+def _number_or_text(setting: str, value: Any) -> Value:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    name = f"{value:g}" if is_number else str(value)
+    return Value(name=name, number=float(value) if is_number else None, assignments=(assignment_text(setting, value),))
+
+
+def _point_value(table: Any, where: str, file: Path) -> Value:
+    strange = sorted(set(table) - {"name", "config", "set", "system"}) if isinstance(table, dict) else ["no table"]
+    if strange or not isinstance(table.get("name"), str) or not isinstance(table.get("set", {}), dict):
+        raise RecipeError(
+            f"{where}: expected points with name, config = [files] and set = {{settings}}, found {strange or table}"
+        )
+    return Value(
+        name=table["name"], number=None,
+        files=tuple(Path(*(file.parent / each).parts) for each in _texts(file, "config", table.get("config", []))),
+        assignments=tuple(assignment_text(key, value) for key, value in table.get("set", {}).items()),
+    )  # fmt: skip
+
+
+def _points(file: Path, axes: Sequence[Axis], combine: str, system: str) -> tuple[Point, ...]:
+    lengths = {len(axis.values) for axis in axes}
+    if combine == "list" and len(lengths) > 1:
+        raise RecipeError(f"{file}: axes that run side by side need as many values each, found {sorted(lengths)}")
+    rows = (
+        zip(*(axis.values for axis in axes), strict=True) if combine == "list" else itertools.product(*(a.values for a in axes))
+    )
+    points: dict[str, Point] = {}
+    for values in rows:
+        name = "-".join(re.sub(r"[^\w.+]+", "_", value.name) for value in values)
+        chosen = [value.system for value in values if value.system] or [system]
+        if len(chosen) > 1 or not isinstance(chosen[0], str) or not chosen[0]:
+            raise RecipeError(f"{file}: expected one system a point, by sweep.system or one axis, found {chosen}")
+        if name in points:
+            raise RecipeError(f"{file}: two points are called '{name}'; give their values different names")
+        points[name] = Point(name=name, values=values, system=chosen[0])
+    return tuple(points.values())
+
+
+def _texts(file: Path, name: str, found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise RecipeError(f"{file}: {name}: expected an array of texts, found {found!r}")
+    return tuple(found)
+
+
+def _expect(file: Path, name: str, found: Any, choices: Sequence[str]) -> None:
+    if found not in choices:
+        raise RecipeError(f"{file}: {name} = {found!r}; expected one of {', '.join(choices)}")

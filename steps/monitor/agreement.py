@@ -1,0 +1,55 @@
+"""Which settings of stage 4 go together; loads nothing heavy, so that it can be asked before the first stage runs."""
+
+from types import SimpleNamespace
+
+from steps.core.errors import RecipeError
+
+
+def check_together(settings: SimpleNamespace) -> None:
+    """Raises RecipeError for sections [features], [augment], [specaugment], [model], [head], [train] that do not fit together."""
+    by_em = settings.train.method == "em"
+    if by_em != (settings.model.type == "ivector"):
+        raise RecipeError(
+            f"train.method = {settings.train.method!r} with model.type = {settings.model.type!r}: expected 'em' exactly if the "
+            "model is 'ivector' (conf/model/ivector.toml sets both)"
+        )
+    if by_em != (settings.head.type == "none"):
+        raise RecipeError(
+            f"head.type = {settings.head.type!r} with train.method = {settings.train.method!r}: expected 'none' exactly with 'em'"
+        )
+    if settings.augment.mode == "online" and getattr(settings.features, "vad", "none") != "none":
+        raise RecipeError(
+            f"augment.mode = 'online' with features.vad = {settings.features.vad!r}: the VAD of whole utterances is unknown to "
+            'a crop that is augmented in training; set features.vad = "none", or augment.mode = "copies"'
+        )
+    if by_em:
+        _check_em(settings)
+    else:
+        _check_sampling(settings)
+
+
+def _check_em(settings: SimpleNamespace) -> None:
+    if settings.augment.mode == "online":
+        raise RecipeError(
+            "augment.mode = 'online' with train.method = 'em', which reads whole utterances from disk; set augment.mode = none, "
+            "or copies"
+        )
+    if settings.specaugment.p > 0:
+        raise RecipeError(f"specaugment.p = {settings.specaugment.p}: expected 0, as train.method = 'em' has no use for it")
+
+
+def _check_sampling(settings: SimpleNamespace) -> None:
+    sampling, head = settings.train.sampling, settings.head
+    if sampling in ("pairs", "groups") and settings.augment.speed_as_new_speakers:
+        raise RecipeError(
+            f"train.sampling = {sampling!r} with augment.speed_as_new_speakers: who speaks in an example is known only once "
+            "its speed is drawn; set augment.speed_as_new_speakers = false"
+        )
+    if sampling in ("pairs", "groups") and settings.augment.mode == "copies":
+        raise RecipeError(
+            f"train.sampling = {sampling!r} with augment.mode = 'copies': a recording would meet its own copy as another "
+            "one of its speaker; set augment.mode = online, or none"
+        )
+    needed = getattr(head, "batches", ())
+    if needed and sampling not in needed:
+        raise RecipeError(f"train.sampling = {sampling!r}: expected {' or '.join(needed)}, as head.type = {head.type!r} needs")

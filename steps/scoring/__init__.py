@@ -1,0 +1,1 @@
+"""What stage 6 does between embeddings on disk and scores on disk."""

@@ -1,0 +1,67 @@
+"""Stage 8 of a sweep: what its points found becomes one record.
+
+Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml) and the scores of every point (stage 6), in the order of the points.
+Writes sweep.json: axes, and for each point its values, its figures and its scoring in one line; see steps/tables/sweep.py.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from steps.core import files
+from steps.core.config import field
+from steps.core.errors import RecipeError
+from steps.core.stage import Input, Job, Stage
+from steps.core.stamp import run_record
+from steps.core.sweeps import read_sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """Which sweep."""
+
+    file: str = field(decides=False)  # its TOML file; what stands in it decides
+
+
+def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:
+    """Return the hash of the sweep's file: another title is another record."""
+    file = Path(settings.sweep.file)
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
+
+
+def work(job: Job, unit: str) -> None:
+    """Collect the records of all points."""
+    sweep, folders = read_sweep(Path(job.settings.sweep.file)), job.input_lists["scores"]
+    if len(folders) != len(sweep.points):
+        raise RecipeError(f"--scores: expected a folder for each of the {len(sweep.points)} points, found {len(folders)}")
+    records = [files.read_json(folder / "result.json") for folder in folders]
+    points = [
+        {"values": [value.name for value in point.values], "system": record["system"]}
+        | {key: record.get(key) for key in ("backend", "num_parameters", "train_seconds", "trials", "tasks")}
+        for point, record in zip(sweep.points, records, strict=True)
+    ]
+    axes = [
+        {"name": axis.name, "values": [value.name for value in axis.values], "numbers": [value.number for value in axis.values]}
+        for axis in sweep.axes
+    ]
+    about = {"name": sweep.name, "recipe": records[0]["recipe"], "title": sweep.title, "note": sweep.note, "form": sweep.form}
+    what = {"lists": list(sweep.lists), "figures": list(sweep.figures), "axes": axes, "points": points}
+    command = f"./run.sh --sweep recipes/{records[0]['recipe']}/sweeps/{sweep.name}.toml"
+    files.write_json(job.out / "sweep.json", about | what | run_record() | {"command": command, "fingerprint": job.fingerprint})
+    job.log.info("%d points", len(points))
+
+
+STAGE = Stage(
+    name="sweep",
+    version=1,
+    sections={"sweep": SweepSettings},
+    inputs=(Input(name="scores", many=True, help="the output of stage 6 of each point, in the order of the points"),),
+    outputs=("sweep.json",),
+    work=work,
+    observe=observe,
+    replaces=True,
+)
+
+if __name__ == "__main__":
+    STAGE.main()

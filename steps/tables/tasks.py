@@ -1,0 +1,130 @@
+"""Tables of what else a system was tried at: identification, open set, few-shot, clustering (`record["tasks"]`).
+
+Its form is that of `task_figures` in steps/results/tasks.py: `identification` {"closed": {"rate": {rank: ..}, "rate_ci95", "cmc",
+counts}, "open": {"dir": {far: ..}, "dir_ci95", "curve": {"far", "dir"}, counts}}; `few_shot` [{"ways", "shots", "distance",
+"accuracy", "ci95", "reason"}]; `clustering` {method: {"known", "best" or "found": figures}}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from steps.tables.results import Record, cost, interval, per_cent
+from steps.tables.table import Table, without_empty_columns
+
+_CUTS = {"known": "number of speakers known", "best": "cut of the least MR", "found": "number found"}
+_CLUSTERING_NOTE = (
+    "MR: share of utterances outside their speaker's right cluster; legacy: clusters that are mixed or of one utterance are "
+    "right for nobody. A cut of the least MR is chosen with the truth."
+)
+
+
+def task_tables(records: Sequence[Record]) -> list[Table]:
+    """Return the tables of all tasks that any record has, rates in per cent with 95% intervals."""
+    tables = (_closed_table(records), _open_table(records), _few_shot_table(records), _clustering_table(records))
+    return [table for table in tables if table.rows]
+
+
+def cmc_curves(records: Sequence[Record]) -> dict[str, Sequence[float]]:
+    """Return system -> identification rates at rank 1, 2, ... of closed-set identification."""
+    return {r["system"]: found["cmc"] for r in records if (found := _identification(r, "closed")) and found.get("cmc")}
+
+
+def open_set_curves(records: Sequence[Record]) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    """Return system -> (false-alarm rates, detection and identification rates) of open-set identification."""
+    curves = {r["system"]: found["curve"] for r in records if (found := _identification(r, "open")) and found.get("curve")}
+    return {system: (curve["far"], curve["dir"]) for system, curve in curves.items()}
+
+
+def _tasks(record: Record, name: str) -> Any:
+    return (record.get("tasks") or {}).get(name) or {}
+
+
+def _identification(record: Record, kind: str) -> Mapping[str, Any]:
+    return _tasks(record, "identification").get(kind) or {}
+
+
+def _closed_table(records: Sequence[Record]) -> Table:
+    found = [(record["system"], _identification(record, "closed")) for record in records if _identification(record, "closed")]
+    ranks = sorted({rank for _, figures in found for rank in figures["rate"]}, key=int)
+    rows = tuple(
+        (
+            system,
+            *(_rate(figures, "rate", rank) for rank in ranks),
+            *_counts(figures, "num_enrolled", "num_utterances", "num_mated"),
+        )
+        for system, figures in found
+    )
+    columns = ("System", *(f"Rank {rank} % [95% interval]" for rank in ranks), "Enrolled", "Utterances of each", "Searches")
+    return Table(title="Identification, closed set", columns=columns, rows=rows, num_left=1, note=_draws(found))
+
+
+def _open_table(records: Sequence[Record]) -> Table:
+    found = [(record["system"], _identification(record, "open")) for record in records if _identification(record, "open")]
+    fars = sorted({far for _, figures in found for far in figures["dir"]}, key=float)
+    keys = ("num_enrolled", "num_utterances", "num_mated", "num_nonmated")
+    rows = tuple((system, *(_rate(figures, "dir", far) for far in fars), *_counts(figures, *keys)) for system, figures in found)
+    columns = (
+        "System", *(f"DIR % at FAR {100 * float(far):g}% [95% interval]" for far in fars), "Enrolled", "Utterances of each",
+        "Searches of the enrolled", "of others",
+    )  # fmt: skip
+    return Table(title="Identification, open set", columns=columns, rows=rows, num_left=1, note=_draws(found))
+
+
+def _draws(found: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    numbers = sorted({figures["num_draws"] for _, figures in found if figures.get("num_draws", 1) > 1})
+    return f"Searches of {' or '.join(map(str, numbers))} draws of who is enrolled with what, together." if numbers else ""
+
+
+def _few_shot_table(records: Sequence[Record]) -> Table:
+    cells: dict[tuple[str, str], dict[tuple[int, int], str | None]] = {}
+    reasons: dict[str, None] = {}
+    for record in records:
+        for each in _tasks(record, "few_shot"):
+            bounds = interval(each.get("ci95"))
+            accuracy = per_cent(each["accuracy"])
+            row = cells.setdefault((record["system"], each["distance"]), {})
+            row[each["shots"], each["ways"]] = f"{accuracy} {bounds}" if accuracy and bounds else accuracy
+            if each.get("reason"):
+                reasons[f"{each['shots']}-shot {each['ways']}-way: {each['reason']}"] = None
+    keys = sorted({key for row in cells.values() for key in row})
+    rows = tuple((*names, *(row.get(key) for key in keys)) for names, row in cells.items())
+    columns = ("System", "Compared by", *(f"{shots}-shot {ways}-way %" for shots, ways in keys))
+    return Table(title="Few-shot tasks: accuracy", columns=columns, rows=rows, note="; ".join(reasons))
+
+
+def _clustering_table(records: Sequence[Record]) -> Table:
+    rows = []
+    for record in records:
+        for method, cuts in _tasks(record, "clustering").items():
+            for cut, figures in cuts.items():
+                ari = cost(figures["ari"])
+                bounds = figures.get("ari_ci95")
+                rows.append((
+                    record["system"], method.replace("_", " "), _CUTS.get(cut, cut), _with_interval(figures, "mr"),
+                    per_cent(figures.get("mr_legacy")), f"{ari} [{cost(bounds[0])}, {cost(bounds[1])}]" if bounds else ari,
+                    per_cent(figures.get("purity")), per_cent(figures.get("acp")), per_cent(figures.get("asp")),
+                    *_counts(figures, "num_clusters", "num_speakers", "num_items"),
+                ))  # fmt: skip
+    columns = (
+        "System", "Method", "Clusters", "MR % [95% interval]", "MR (legacy) %", "ARI [95% interval]", "Purity %", "ACP %",
+        "ASP %", "Number", "Speakers", "Utterances",
+    )  # fmt: skip
+    note = _CLUSTERING_NOTE if rows else ""
+    return without_empty_columns(Table(title="Speaker clustering", columns=columns, rows=tuple(rows), num_left=3, note=note))
+
+
+def _rate(figures: Mapping[str, Any], name: str, key: str) -> str | None:
+    """Return a rate with its interval, which stand in two mappings with the same keys."""
+    rate, bounds = per_cent(figures[name].get(key)), interval(figures.get(f"{name}_ci95", {}).get(key))
+    return f"{rate} {bounds}" if rate and bounds else rate
+
+
+def _with_interval(figures: Mapping[str, Any], name: str) -> str | None:
+    rate, bounds = per_cent(figures.get(name)), interval(figures.get(f"{name}_ci95"))
+    return f"{rate} {bounds}" if rate and bounds else rate
+
+
+def _counts(figures: Mapping[str, Any], *names: str) -> list[str | None]:
+    return [f"{figures[name]:,}" if name in figures else None for name in names]

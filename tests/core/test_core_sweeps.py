@@ -1,0 +1,99 @@
+"""Sweeps: the points that a file stands for, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from steps.core import config
+from steps.core.errors import RecipeError
+from steps.core.sweeps import read_sweep
+
+GRID = """
+[sweep]
+title = "Width against length"
+system = "bilstm"
+set = { "score.replicates" = 20 }
+[[axis]]
+name = "width"
+setting = "model.width"
+values = [8, 16]
+[[axis]]
+name = "scoring"
+[[axis.point]]
+name = "mean, cosine"
+config = ["../cosine.toml"]
+[[axis.point]]
+name = "PLDA"
+set = { "score.backend" = "plda", "score.transforms" = ["mean", "lda"] }
+"""
+
+
+def written(folder: Path, text: str, name: str = "sweep.toml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_grid_has_every_value_with_every_other_and_the_last_axis_varies_fastest(tmp_path):
+    sweep = read_sweep(written(tmp_path, GRID))
+    assert [point.name for point in sweep.points] == ["8-mean_cosine", "8-PLDA", "16-mean_cosine", "16-PLDA"]
+    assert {point.system for point in sweep.points} == {"bilstm"}
+    assert sweep.points[3].assignments == (
+        "model.width=16", 'score.backend="plda"', 'score.transforms=["mean", "lda"]',
+    )  # fmt: skip
+    assert sweep.points[0].files == (tmp_path / ".." / "cosine.toml",)
+    assert sweep.assignments == ("score.replicates=20",)
+    assert [value.number for value in sweep.axes[0].values] == [8.0, 16.0]
+    assert [value.number for value in sweep.axes[1].values] == [None, None]
+
+
+def test_what_an_axis_sets_is_what_the_settings_become(tmp_path):
+    point = read_sweep(written(tmp_path, GRID)).points[3]
+    tables = config.load_layers([], point.assignments).tables
+    assert tables == {"model": {"width": 16}, "score": {"backend": "plda", "transforms": ["mean", "lda"]}}
+
+
+def test_axes_that_run_side_by_side_give_one_point_a_value(tmp_path):
+    text = (
+        '[sweep]\nsystem = "a"\ncombine = "list"\n[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = [1, 2]\n'
+        '[[axis]]\nname = "y"\nsetting = "train.seed"\nvalues = [3, 4]\n'
+    )
+    assert [point.assignments for point in read_sweep(written(tmp_path, text)).points] == [
+        ("train.epochs=1", "train.seed=3"), ("train.epochs=2", "train.seed=4"),
+    ]  # fmt: skip
+    with pytest.raises(RecipeError, match=r"as many values each, found \[1, 2\]"):
+        read_sweep(written(tmp_path, text.replace("[3, 4]", "[3]")))
+
+
+def test_an_axis_of_systems_says_what_each_point_begins_with(tmp_path):
+    sweep = read_sweep(written(tmp_path, '[[axis]]\nname = "system"\nsystems = ["a", "b"]\n'))
+    assert [(point.name, point.system) for point in sweep.points] == [("a", "a"), ("b", "b")]
+    assert sweep.title == "sweep"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[sweep]\n", "no axis"),
+        ('[sweep]\ncolour = "red"\n[[axis]]\nname = "x"\nsystems = ["a"]\n', "found colour"),
+        ('[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = [1]\n', "expected one system a point"),
+        ('[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = []\n', "axis 'x'"),
+        ('[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = [1]\nsystems = ["a"]\n', "axis 'x'"),
+        (
+            '[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\nsetting = "s.k"\nvalues = ["a b", "a_b"]\n',
+            "two points are called 'a_b'",
+        ),
+        ('[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\n[[axis.point]]\nname = "p"\nsets = {}\n', r"found \['sets'\]"),
+        ('[sweep]\nsystem = "a"\nform = "cake"\n[[axis]]\nname = "x"\nsystems = ["a"]\n', "form = 'cake'"),
+        ("[sweep\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
+    with pytest.raises(RecipeError, match=message) as raised:
+        read_sweep(written(tmp_path, text))
+    assert "sweep.toml" in str(raised.value)
+
+
+def test_a_missing_file_names_those_that_are_there(tmp_path):
+    written(tmp_path, GRID, "widths.toml")
+    with pytest.raises(RecipeError, match="there are: widths"):
+        read_sweep(tmp_path / "width.toml")

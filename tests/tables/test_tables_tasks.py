@@ -1,0 +1,86 @@
+"""Identification, few-shot tasks and clustering as tables; the figures are those of steps/results/tasks.py."""
+
+import numpy as np
+import pytest
+
+from steps.tables.tasks import cmc_curves, open_set_curves, task_tables
+
+COUNTS = {"num_enrolled": 59, "num_utterances": 3, "num_draws": 10, "num_mated": 1234, "num_nonmated": 567}
+TASKS = {
+    "identification": {
+        "closed": COUNTS | {"rate": {"5": 0.9, "10": 0.95}, "rate_ci95": {"5": [0.8, 0.95], "10": [0.9, 1.0]}, "cmc": [0.9, 1.0]},
+        "open": COUNTS | {"dir": {"0.1": 0.7}, "dir_ci95": {"0.1": [0.6, 0.8]}, "curve": {"far": [0, 1], "dir": [0.2, 0.9]}},
+    },
+    "few_shot": [
+        {"ways": 20, "shots": 1, "distance": "cosine", "accuracy": 0.75, "ci95": [0.7, 0.8], "reason": None},
+        {"ways": 5, "shots": 1, "distance": "cosine", "accuracy": 0.9, "ci95": None, "reason": None},
+        {"ways": 5, "shots": 5, "distance": "cosine", "accuracy": None, "ci95": None, "reason": "too few speakers"},
+    ],
+    "clustering": {
+        "ahc_average": {"known": {"mr": 0.1, "mr_ci95": [0.05, 0.2], "mr_legacy": 0.2, "ari": 0.8, "ari_ci95": [0.7, 0.9],
+                                  "purity": 0.9, "num_clusters": 59, "num_speakers": 59, "num_items": 1469}},
+        "spectral": {"found": {"mr": 0.3, "ari": 0.5, "num_clusters": 60, "num_speakers": 59, "num_items": 1469}},
+    },
+}  # fmt: skip
+
+
+def _cells(table, row=0):
+    return dict(zip(table.columns, table.rows[row], strict=True))
+
+
+def test_each_task_has_a_table_with_intervals():
+    closed, opened, few, clustering = task_tables([{"system": "a", "tasks": TASKS}])
+    assert _cells(closed) == {
+        "System": "a", "Rank 5 % [95% interval]": "90.00 [80.00, 95.00]", "Rank 10 % [95% interval]": "95.00 [90.00, 100.00]",
+        "Enrolled": "59", "Utterances of each": "3", "Searches": "1,234",
+    }  # fmt: skip
+    assert closed.columns[1].startswith("Rank 5 ")
+    assert closed.note.startswith("Searches of 10 draws")
+    assert _cells(opened)["DIR % at FAR 10% [95% interval]"] == "70.00 [60.00, 80.00]"
+    assert few.columns == ("System", "Compared by", "1-shot 5-way %", "1-shot 20-way %", "5-shot 5-way %")
+    assert few.rows == (("a", "cosine", "90.00", "75.00 [70.00, 80.00]", None),)
+    assert few.note == "5-shot 5-way: too few speakers"
+    assert [row[:4] for row in clustering.rows] == [
+        ("a", "ahc average", "number of speakers known", "10.00 [5.00, 20.00]"), ("a", "spectral", "number found", "30.00")
+    ]  # fmt: skip
+    assert _cells(clustering)["ARI [95% interval]"] == "0.800 [0.700, 0.900]"
+    assert _cells(clustering)["Utterances"] == "1,469"
+    assert "ASP %" not in clustering.columns
+
+
+@pytest.mark.parametrize("record", [{"system": "a"}, {"system": "a", "tasks": {}}, {"system": "a", "tasks": None}])
+def test_a_system_without_tasks_has_no_row(record):
+    assert task_tables([record]) == []
+    assert [len(table.rows) for table in task_tables([record, {"system": "b", "tasks": TASKS}])] == [1, 1, 1, 2]
+    assert cmc_curves([record]) == open_set_curves([record]) == {}
+
+
+def test_curves_are_taken_by_system():
+    records = [{"system": "a", "tasks": TASKS}, {"system": "b", "tasks": {"few_shot": []}}]
+    assert cmc_curves(records) == {"a": [0.9, 1.0]}
+    assert open_set_curves(records) == {"a": ([0, 1], [0.2, 0.9])}
+
+
+def test_the_form_is_that_of_the_program_that_makes_it():
+    from steps.results.settings import TASKS as TASK_NAMES, TaskSettings
+    from steps.results.tasks import task_figures
+
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(8), 8)
+    embeddings = rng.normal(size=(8, 6))[speakers] + 0.3 * rng.normal(size=(64, 6))
+    settings = TaskSettings(
+        run=TASK_NAMES,
+        replicates=20,
+        draws=2,
+        few_shot_tasks=10,
+        ways=(5, 30),
+        shots=(1,),
+        linkages=("average",),
+        clusterings=("ahc",),
+    )
+    ids = [f"u{i:02}" for i in range(64)]
+    tables = task_tables(
+        [{"system": "a", "tasks": task_figures(ids, embeddings, [f"s{s}" for s in speakers], settings=settings)}]
+    )
+    assert [len(table.rows) for table in tables] == [1, 1, 3, 2]
+    assert tables[2].note.startswith("1-shot 30-way: ")
