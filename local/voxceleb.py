@@ -14,8 +14,9 @@ from pathlib import Path
 from local.celebrities import known
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
-from local.listing import lists, shards, splits
-from local.listing.files import SETS, Row, rows_of_bank, without_suffix
+from local.listing import banks, lists, shards, splits
+from local.listing.documented import Counts, compare
+from local.listing.files import SETS, Row, without_suffix
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
 from steps.core.config import field
 from steps.core.errors import RecipeError
@@ -94,7 +95,7 @@ class Corpus:
     files: Listing  # "vox1", "vox2" and the banks; rows have the split "train" or "test"
     lists: dict[str, Path]  # name -> trial list
     named: dict[str, frozenset[str]]  # name -> ids of the utterances in that list
-    sizes: dict[str, known.Counts]  # documented set -> what was found of it
+    sizes: dict[str, Counts]  # documented set -> what was found of it
     speakers: dict[str, Speaker]  # of the metadata
 
 
@@ -159,7 +160,7 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
     for tree_name, each in found.items():
         for part in sorted({row.split for row in each.rows}):
             rows = [row for row in each.rows if row.split == part]
-            sizes[f"{tree_name}_{part}"] = known.Counts(speakers=len({row.speaker for row in rows}), utterances=len(rows))
+            sizes[f"{tree_name}_{part}"] = Counts(speakers=len({row.speaker for row in rows}), utterances=len(rows))
     files = {name: replace(each, rows=_used(settings, name, each.rows, named)) for name, each in found.items()}
     _check_one_root(settings, files)
     root_names = {bank: getattr(settings, bank) for bank in BANKS}
@@ -289,18 +290,9 @@ def _check_lists(corpus: Corpus) -> None:
 
 
 def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
-    """Return the rows of a bank; ids begin with the name of the subfolder, as rooms are numbered in each of them anew."""
-    rows = []
-    for subfolder in (name.strip("/") for name in getattr(settings, f"{bank}_subfolders")):
-        found = rows_of_bank(root, subfolder, "")
-        if not found:
-            raise RecipeError(
-                f"{root / subfolder}: no audio file for the set '{bank}'; correct site.{getattr(settings, bank)} or "
-                f'prepare.{bank}_subfolders, or set prepare.{bank} = "" to do without'
-            )
-        names = [f"{subfolder.rpartition('/')[2]}/{row.id}" for row in found]
-        rows += [replace(row, id=name, speaker=name) for row, name in zip(found, names, strict=True)]
-    return sorted(rows, key=lambda row: row.path)
+    advice = f"correct site.{getattr(settings, bank)} or prepare.{bank}_subfolders"
+    advice += f', or set prepare.{bank} = "" to do without'
+    return banks.rows_of(bank, root, getattr(settings, f"{bank}_subfolders"), named=True, advice=advice)
 
 
 def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]]:
@@ -341,15 +333,15 @@ def _comparison(corpus: Corpus, sets: Mapping[str, list[Utterance]], trials: Map
     """Return (as documented?, line) about each set and list on disk, and a line about each set that was made."""
     lines = []
     for name, found in corpus.sizes.items():
-        is_equal, text = known.compare(found, known.SETS[name])
+        is_equal, text = compare(found, known.SETS[name])
         missing = 1 - found.utterances / known.SETS[name].utterances
         meaning = "a few files less do no harm" if 0 <= missing <= _SMALL_SHORTFALL else "this is not the published set"
         lines.append((is_equal, f"{name}: {text}; {'as documented' if is_equal else meaning}"))
     for name, path in corpus.lists.items():
         ids = corpus.named[name]
         speakers = {utterance.partition("/")[0] for utterance in ids}
-        found = known.Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
-        is_equal, text = known.compare(found, known.LISTS.get(name))
+        found = Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
+        is_equal, text = compare(found, known.LISTS.get(name))
         meaning = "as documented" if name in known.LISTS else "a list of your own"
         if not is_equal:
             meaning = "this is not the published list: do not compare its figures with published ones"

@@ -218,8 +218,12 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
         raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")
     plain = PLAIN_SCORING[(model / "pair_head.json").is_file()]
     files = (recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain)
-    chosen = ("prepare.split=test", *assignments)
-    built = build(files, [module.STAGE for module in (prepare, extract, embed, score)], [f"system.name={name}", *chosen])
+    stages = [module.STAGE for module in (prepare, extract, embed, score)]
+    built = build(files, stages, [f"system.name={name}", *assignments])
+    chosen = tuple(assignments)
+    if hasattr(built["prepare"], "split"):  # nothing is trained
+        chosen = ("prepare.split=test", *chosen)
+        build(files, stages, [f"system.name={name}", *chosen])
     return Plan(
         system=name, files=files, assignments=chosen, features=built["features"].name, augmented="-", model=str(folder),
         embeddings=f"{name}/embeddings", manifests="manifests", backend=str(scores) if scores.is_dir() else "-",

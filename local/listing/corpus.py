@@ -5,14 +5,15 @@ of this module for its own. The files are opened in shards of the sorted list, w
 files, the split and the trials are done in `merge`.
 """
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import files, lists, shards, splits
+from local.listing import banks, lists, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Problem, site_root
 from steps.core.config import field
@@ -34,6 +35,7 @@ _CHOICES = {
     "check_audio": shards.CHECK_AUDIO,
 }
 _NUM_SHOWN = 5
+_LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +76,13 @@ class CorpusSettings:
 
     noise: str = ""  # entry of [site] with noises, which become the set "noise"; "" = none
     noise_subfolder: str = ""  # of that root
+    noise_subfolders: tuple[str, ...] = ()  # instead, several of them (MUSAN: "noise")
     music: str = ""  # likewise the set "music"
     music_subfolder: str = ""  # of that root
-    rir: str = ""  # likewise the set "rir", room impulse responses
+    music_subfolders: tuple[str, ...] = ()  # instead, several of them (MUSAN: "music")
+    rir: str = ""  # likewise the set "rir", room impulse responses; where there is a file rir_list, those that it names
     rir_subfolder: str = ""  # of that root
+    rir_subfolders: tuple[str, ...] = ()  # instead, several of them (RIRS_NOISES: "simulated_rirs/smallroom" ...)
 
     def rows(self, root: Path, site: Mapping[str, str]) -> tuple[str, Path, list[Row]]:
         """Return (entry of [site] that the paths are relative to, where it lies, a row for each file).
@@ -87,6 +92,21 @@ class CorpusSettings:
             site: the folders of [site].
         """
         raise NotImplementedError
+
+    def check_rows(self, root: Path, rows: Iterable[Row]) -> None:
+        """Raise a RecipeError if these are not the files of this corpus; for a published one, whose files are known."""
+
+    def remarks(self, rows: Iterable[Row]) -> list[tuple[bool, str]]:
+        """Return (as expected?, line) of what is to be said of the files."""
+        return []
+
+    def own_lists(self, root: Path) -> dict[str, Path]:
+        """Return name -> file of what the corpus itself brings to make trials of."""
+        return {}
+
+    def own_trials(self, root: Path, test: list[Utterance]) -> tuple[dict[str, Trials], dict[str, Models]]:
+        """Return the trial lists that the corpus itself brings, and the models of several utterances of each; none: both empty."""
+        return {}, {}
 
     def __post_init__(self) -> None:
         for name, choices in (_CHOICES | {"split": self.SPLITS}).items():
@@ -100,6 +120,9 @@ class CorpusSettings:
         for name in ("test_speakers", "dev_speakers", "max_bad", "sampling_rate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        both = [bank for bank in BANKS if getattr(self, f"{bank}_subfolder") and getattr(self, f"{bank}_subfolders")]
+        if both:
+            raise ValueError(f"{both[0]}_subfolder, {both[0]}_subfolders: expected one of them, found both")
         if self.enrolment and not self.trials:
             raise ValueError("enrolment: expected trials beside it, as the models are those that list files enrol")
         if len(set(self.made_enrolment)) < len(self.made_enrolment) or min(self.made_enrolment, default=1) < 1:
@@ -111,17 +134,18 @@ class CorpusSettings:
 def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
     """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
     _listing_of.cache_clear()
-    given = lists.find_lists("enrolment", settings.enrolment, (site_root(site, settings.root_name),))
-    return shards.inventory(
-        _listing(settings, site), _given_lists(settings, site) | {f"enrolment {k}": v for k, v in given.items()}
-    )
+    named = _given_lists(settings, site) | {f"enrolment {name}": path for name, path in _given_models(settings, site).items()}
+    own = settings.own_lists(site_root(site, settings.root_name)) if not settings.trials else {}
+    return shards.inventory(_listing(settings, site), named | own)
 
 
 def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
     """Return the names `<kind>.<number>` of the shards of files; ids that cannot be used are refused here."""
     _listing_of.cache_clear()
     _given_lists(settings, site)
-    return shards.units(_listing(settings, site), SHARD_SIZE)
+    listing = _listing(settings, site)
+    settings.check_rows(site_root(site, settings.root_name), listing["speech"].rows)
+    return shards.units(listing, SHARD_SIZE)
 
 
 def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, out: Path) -> None:
@@ -143,9 +167,8 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
         shards.check_rates(speech, settings.sampling_rate, advice)
     speech, few = _enough(settings, speech)
     sets = _split(settings, speech, {each.row.id: each.row.split for each in opened if each.kind == "speech"})
-    models = _models(settings, site, sets["test"])
-    found = {"trials": _trials(settings, site, sets["test"], models), "calibration": _calibration(settings, sets.get("dev", []))}
-    enrolment = {name: models for name in found["trials"] if models}
+    trials, enrolment = _trials(settings, site, sets["test"])
+    found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     for num in settings.made_enrolment:
         name = f"enrol{num}"
         enrolment[name], found["trials"][name] = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
@@ -153,6 +176,8 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
     shards.write_manifests(out, sets, root_names, found, bad + few)
     lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
+    for is_expected, line in settings.remarks(listing["speech"].rows):
+        _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
 
 
 def _given_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Path]:
@@ -194,14 +219,10 @@ def _listing_of(settings: CorpusSettings, site_items: tuple[tuple[str, str], ...
 
 
 def _bank_rows(settings: CorpusSettings, bank: str, root: Path) -> list[Row]:
-    prefix = getattr(settings, f"{bank}_subfolder").strip("/")
-    rows = files.rows_of_bank(root, prefix, settings.replace_spaces)
-    if not rows:
-        raise RecipeError(
-            f"{root / prefix}: no audio file for the set '{bank}'; correct site.{getattr(settings, bank)}, or "
-            f"prepare.{bank}_subfolder"
-        )
-    return rows
+    several = getattr(settings, f"{bank}_subfolders")
+    subfolders = several or (getattr(settings, f"{bank}_subfolder"),)
+    advice = f"correct site.{getattr(settings, bank)}, or prepare.{bank}_subfolder{'s' * bool(several)}"
+    return banks.rows_of(bank, root, subfolders, replace_spaces=settings.replace_spaces, named=bool(several), advice=advice)
 
 
 def _enough(settings: CorpusSettings, utterances: list[Utterance]) -> tuple[list[Utterance], list[Problem]]:
@@ -247,12 +268,18 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     return {name: sets[name] for name in SETS if sets.get(name)}
 
 
-def _trials(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance], models: Models) -> dict[str, Trials]:
-    """Return the trial lists by name."""
+def _trials(
+    settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]
+) -> tuple[dict[str, Trials], dict[str, Models]]:
+    """Return the trial lists by name, and the models of those that enrol some: given ones, else the corpus's own, else made."""
     options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    models = _models(settings, site, test)
     given = _given_lists(settings, site)
     found = {name: lists.given_trials(path, test, models, **options) for name, path in given.items()}
-    for kind in settings.made_trials if not given else ():
+    enrolment = {name: models for name in found if models}
+    if not given:
+        found, enrolment = settings.own_trials(site_root(site, settings.root_name), test)
+    for kind in settings.made_trials if not found else ():
         found[kind] = lists.made_trials(
             kind,
             test,
@@ -263,8 +290,10 @@ def _trials(settings: CorpusSettings, site: Mapping[str, str], test: list[Uttera
         )
     if settings.trials_per_corpus:
         for name in list(found):
-            found |= lists.corpus_lists(name, found[name], test, models)
-    return found
+            parts = lists.corpus_lists(name, found[name], test, enrolment.get(name, {}))
+            found |= parts
+            enrolment |= {part: enrolment[name] for part in parts if name in enrolment}
+    return found, enrolment
 
 
 def _calibration(settings: CorpusSettings, dev: list[Utterance]) -> dict[str, Trials]:

@@ -160,15 +160,6 @@ def rows_of_kaldi(root: Path, audio_root: Path) -> list[Row]:
     return rows
 
 
-def rows_of_bank(root: Path, subfolder: str, replace_spaces: str) -> list[Row]:
-    """Return a row per audio file of a bank of noises or rooms; ids are below the subfolder, each its own speaker."""
-    folder, rows = root / subfolder, []
-    for path in audio_files(folder) if folder.is_dir() else ():
-        name = fix_spaces(without_suffix(path), replace_spaces)
-        rows.append(Row(id=name, path=f"{subfolder}/{path}" if subfolder else path, speaker=name))
-    return rows
-
-
 def with_metadata(rows: list[Row], path: Path, replace_spaces: str) -> list[Row]:
     """Return the rows with gender and split of their speakers, where they have none of their own.
 

@@ -18,7 +18,7 @@ from steps.backend.cosine import unit_rows_float32
 from steps.backend.estimator import speaker_codes
 
 QUERY_ROWS, ENROLLED_ROWS = 256, 4096  # of a block of the search
-PAIR_ROWS, HISTOGRAM_ROWS = 1024, 128  # of a block of all pairs, and counted at a time of that
+PAIR_ROWS, HISTOGRAM_ROWS = 1024, 256  # of a block of all pairs, and counted at a time of that
 MAX_BINS = 1 << 15
 
 
@@ -203,17 +203,16 @@ class _PairCounter:
 
     def count(self, first: int, second: int) -> np.ndarray:
         """Target and non-target counts [2, bins + 1] of the rows from `first` on with those from `second` on, of a block each."""
-        scores = self.rows_ND[first : first + PAIR_ROWS] @ self.rows_ND[second : second + PAIR_ROWS].T
-        bins = np.empty(scores.shape, dtype=np.uint16)
-        counts_2B = np.zeros((2, self.num_bins + 1), dtype=np.int64)
         half = np.float32(self.num_bins / 2)
-        for start in range(0, len(scores), HISTOGRAM_ROWS):
-            part = scores[start : start + HISTOGRAM_ROWS]
-            part *= half
-            part += half
-            bins[start : start + HISTOGRAM_ROWS] = part  # truncated; a little under 0 is 0 too
+        places = (half * self.rows_ND[first : first + PAIR_ROWS]) @ self.rows_ND[second : second + PAIR_ROWS].T
+        bins = np.empty(places.shape, dtype=np.uint16)
+        counts_2B = np.zeros((2, self.num_bins + 1), dtype=np.int64)
+        for start in range(0, len(places), HISTOGRAM_ROWS):
+            part = bins[start : start + HISTOGRAM_ROWS]
+            # Truncated: a little under 0, by rounding, is 0 too.
+            np.add(places[start : start + HISTOGRAM_ROWS], half, out=part, casting="unsafe")
             if first != second:
-                counts_2B[1] += self._counts(bins[start : start + HISTOGRAM_ROWS])
+                counts_2B[1] += self._counts(part)
         if first == second:
             counts_2B[1] = self._counts(bins[np.triu_indices(len(bins), k=1)])
         for rows, columns in self._speakers(first, second):

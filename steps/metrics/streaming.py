@@ -134,18 +134,30 @@ class _Keys:
         self.chunks, self.bits = chunks, 0
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Keys and truths, `_SLICE` at a time whatever the size of the chunks: counting costs something each time."""
+        keys, truths, num = [], [], 0
         for index, (scores, is_target) in enumerate(self.chunks):
-            name = f"scores of chunk {index}"
-            scores_N = np.asarray(scores)
-            if scores_N.ndim != 1 or not np.isfinite(scores_N).all():
-                checked_scores(scores_N, name)
-            truth_N = _checked_part(is_target, scores_N.size, index)
-            kind = np.float32 if scores_N.dtype == np.float32 else np.float64
-            self.bits = self.bits or np.dtype(kind).itemsize * 8
-            if kind == np.float64 and self.bits == 32 and scores_N.size:
-                raise ValueError(f"{name}: expected float32 as in the first chunk, found {scores_N.dtype}; convert the chunks")
+            scores_N, truth_N = self._checked(scores, is_target, index)
             for start in range(0, scores_N.size, _SLICE):
-                yield self._keys(scores_N[start : start + _SLICE]), truth_N[start : start + _SLICE]
+                keys.append(self._keys(scores_N[start : start + _SLICE]))
+                truths.append(truth_N[start : start + _SLICE])
+                num += keys[-1].size
+                if num >= _SLICE:
+                    yield np.concatenate(keys), np.concatenate(truths)
+                    keys, truths, num = [], [], 0
+        if num:
+            yield np.concatenate(keys), np.concatenate(truths)
+
+    def _checked(self, scores: npt.ArrayLike, is_target: npt.ArrayLike, index: int) -> tuple[np.ndarray, np.ndarray]:
+        name = f"scores of chunk {index}"
+        scores_N = np.asarray(scores)
+        if scores_N.ndim != 1 or not np.isfinite(scores_N).all():
+            checked_scores(scores_N, name)
+        kind = np.float32 if scores_N.dtype == np.float32 else np.float64
+        self.bits = self.bits or np.dtype(kind).itemsize * 8
+        if kind == np.float64 and self.bits == 32 and scores_N.size:
+            raise ValueError(f"{name}: expected float32 as in the first chunk, found {scores_N.dtype}; convert the chunks")
+        return scores_N, _checked_part(is_target, scores_N.size, index)
 
     def _keys(self, scores_N: np.ndarray) -> np.ndarray:
         kind, signed, unsigned = (np.float32, np.int32, np.uint32) if self.bits == 32 else (np.float64, np.int64, np.uint64)

@@ -180,11 +180,11 @@ def test_help_loads_nothing_heavy(verb):
 OPTIONS = {
     "prepare": (), "extract": ("manifests",), "augment": ("manifests",), "train": ("manifests", "features", "augmented"),
     "embed": ("features", "model"), "score": ("manifests", "embeddings"), "fuse": ("manifests", "scores", "scores"),
-    "report": ("manifests", "scores"),
+    "align": ("manifests", "embeddings", "embeddings"), "sweep": ("scores",), "report": ("manifests", "scores"),
 }  # fmt: skip
 OTHER = {
     "prepare": "prepare.seed=7", "extract": "features.num_mel_bins=23", "augment": "augment.mode=none", "train": "train.seed=7",
-    "embed": "embed.window=3.0", "score": "score.seed=7", "fuse": "fuse.prior=0.2", "report": "report.title=Other",
+    "embed": "embed.window=3.0", "score": "score.seed=7", "fuse": "fuse.prior=0.2", "align": "align.far=0.1", "report": "report.title=Other",
 }  # fmt: skip
 FINISHED = """
 import importlib, sys
@@ -210,9 +210,9 @@ write_stamp(options.out, make_plan(stage, settings, site, single, lists), {}, 0.
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_up_to_date_and_refusal_load_nothing_heavy(verb, tmp_path):
-    name = "fusion" if verb == "fuse" else "xvector"
-    arguments = ["--config", f"recipes/toy/{name}.toml", "--set", "system.name=x", "--out", str(tmp_path / "out")]
-    arguments += ["--set", "report.recipe=toy"] if verb == "report" else []
+    name = {"fuse": "toy/fusion", "align": "voices/align"}.get(verb, "toy/xvector")
+    arguments = ["--config", f"recipes/{name}.toml", "--set", "system.name=x", "--out", str(tmp_path / "out")]
+    arguments += {"report": ["--set", "report.recipe=toy"], "sweep": ["--set", "sweep.file=none.toml"]}.get(verb, [])
     for option in OPTIONS[verb]:
         arguments += [f"--{option}", str(tmp_path / option)]
     subprocess.run([sys.executable, "-c", FINISHED, verb, *arguments], cwd=REPOSITORY, check=True)
@@ -220,7 +220,7 @@ def test_up_to_date_and_refusal_load_nothing_heavy(verb, tmp_path):
     assert status == 0, text
     assert "up to date" in text
     assert not heavy
-    if verb == "report":  # it takes seconds, and replaces its output unasked
+    if verb in ("report", "sweep"):  # they take seconds, and replace their output unasked
         return
     heavy, status, text = _loaded("-m", f"steps.{verb}", *arguments, "--set", OTHER[verb])
     assert status == 2, text

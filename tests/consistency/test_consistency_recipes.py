@@ -9,11 +9,12 @@ import pytest
 
 from steps import check
 from steps.core import config
+from steps.core.sweeps import read_sweep
 from steps.report import read_facts, recipe_markdown
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted(path for path in (REPOSITORY / "recipes").iterdir() if path.is_dir())
-NOT_SYSTEMS = ("recipe", "paper", "fusion")
+NOT_SYSTEMS = ("recipe", "paper", "fusion", "align")
 SECTIONS = {name: kind for stage in check.EVERY_STAGE for name, kind in stage.sections.items()}
 
 
@@ -22,7 +23,8 @@ def _named(path):
 
 
 def _systems(recipe):
-    return sorted(path.stem for path in recipe.glob("*.toml") if path.stem not in NOT_SYSTEMS)
+    """Its TOML files but those that are something else: the recipe's own, and fusions and alignments of systems."""
+    return sorted(path.stem for path in recipe.glob("*.toml") if not path.stem.startswith(NOT_SYSTEMS))
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +48,12 @@ def test_a_recipe_lists_each_of_its_systems_once(recipe):
 
 @pytest.mark.parametrize(("recipe", "system"), [(recipe, system) for recipe in RECIPES for system in _systems(recipe)], ids=str)
 def test_a_system_passes_the_check_of_all_its_stages(recipe, system):
-    lines = [line.split("\t") for line in check.check_systems(recipe, [system], [])]
-    assert lines[-1][0] == system
-    assert lines[-1][5] == "8"
-    assert {len(line) for line in lines} == {8}
-    assert {line[3] for line in lines} <= set(_systems(recipe)), "uses the network of a system that there is not"
-    assert [line[5] for line in lines[:-1]] == ["4"] * (len(lines) - 1)
+    plans = check.plan_systems(recipe, [system], [])
+    assert (plans[-1].system, plans[-1].last) == (system, 8)
+    assert {plan.model.partition("/")[0] for plan in plans} <= set(_systems(recipe)), (
+        "uses the network of a system that there is not"
+    )
+    assert [plan.last for plan in plans[:-1]] == [4] * (len(plans) - 1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=_named)
@@ -59,10 +61,20 @@ def test_all_systems_of_a_recipe_pass_together(recipe, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["check", "--recipe", _named(recipe), "--system", "all"])
     check.main()
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    names = [line[0] for line in lines]
+    names = [line[1] for line in lines if line[0] == "system"]
     assert names[: len(_systems(recipe))] == list(read_facts(recipe).systems)
-    for system in [name for line in lines for name in line[7].split()]:
-        assert system in names, "the fusion needs a system that there is not"
+    for kind, name, _, systems in (line for line in lines if line[0] != "system"):
+        assert kind in ("fusion", "align")
+        assert set(systems.split()) <= set(names), f"{name} needs a system that there is not"
+
+
+@pytest.mark.parametrize("sweep", sorted((REPOSITORY / "recipes").glob("*/sweeps/*.toml")), ids=_named)
+def test_every_point_of_a_sweep_passes_the_check_of_all_its_stages(sweep):
+    recipe = sweep.parent.parent
+    found = read_sweep(sweep)
+    plans = check.plan_sweep(recipe, found, [])
+    assert [plan.system for plan in plans if plan.last == 8] == [f"{found.name}.{point.name}" for point in found.points]
+    assert {point.system for point in found.points} <= set(_systems(recipe))
 
 
 def test_no_python_in_recipes():

@@ -30,7 +30,7 @@ def in_chunks(scores, is_target, seed=0):
 def test_figures_are_those_of_all_trials_at_once_bit_for_bit(monkeypatch, first_bits, max_bins, max_scores):
     for name, value in (("FIRST_BITS", first_bits), ("MAX_BINS", max_bins), ("MAX_SCORES", max_scores), ("_SLICE", 100)):
         monkeypatch.setattr(streaming, name, value)
-    for seed in range(24 if first_bits == 20 else 60):
+    for seed in range(12 if first_bits == 20 else 20):
         if first_bits == 20:  # a million bins at once and no need of small slices
             monkeypatch.setattr(streaming, "_SLICE", 1 << 20)
         scores, is_target = trials(seed)

@@ -123,19 +123,19 @@ def assignments_of(system: str, data: Path, *, shrink: bool) -> list[str]:
 def run_system(system: str, data: Path, exp: Path, *, shrink: bool) -> dict[str, Any]:
     """All stages of a system, and of those it begins with; its result.json."""
     with in_this_process():
-        for line in check.check_systems(RECIPE, [system], [f"site.corpus={data}"]):
-            options = assignments_of(line.split("\t")[0], data, shrink=shrink)
-            name, features, augmented, network, begins, last, prepared, _ = line.split("\t")
+        for plan in check.plan_systems(RECIPE, [system], [f"site.corpus={data}"]):
+            options, name = assignments_of(plan.system, data, shrink=shrink), plan.system
             paths = {
-                "manifests": exp / prepared, "features": exp / "features" / features, "augmented": exp / "augmented" / augmented,
-                "model": exp / network / "model", "embeddings": exp / network / "embeddings", "scores": exp / name / "scores",
+                "manifests": exp / plan.manifests, "features": exp / "features" / plan.features,
+                "augmented": exp / "augmented" / plan.augmented, "model": exp / plan.model, "embeddings": exp / plan.embeddings,
+                "scores": exp / plan.scores,
             }  # fmt: skip
-            init = [] if begins == "-" else ["--init", str(exp / begins / "model")]
+            init = [] if plan.begins == "-" else ["--init", str(exp / plan.begins)]
             _stage(name, options, paths, "prepare", "manifests")
             _stage(name, options, paths, "extract", "features", "manifests")
             _stage(name, options, paths, "augment", "augmented", "manifests")
             _stage(name, options, paths, "train", "model", "manifests", "features", "augmented", extra=init)
-            if last != "4":
+            if plan.last > 4:
                 _stage(name, options, paths, "embed", "embeddings", "features", "model")
                 _stage(name, options, paths, "score", "scores", "manifests", "embeddings")
     return read_json(exp / system / "scores" / "result.json")

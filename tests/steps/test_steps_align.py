@@ -98,6 +98,8 @@ def test_figures_are_those_of_the_written_scores(aligned, record):
         enrol, test, scores = read_scores(aligned / "scores" / row["method"] / row["cell"] / f"{row['profile']}.txt")
         trials = read_trials(aligned / "trials" / f"{row['profile']}.txt")
         assert (enrol, test) == (trials.enrol_ids, trials.test_ids)
+        lines = (aligned / "scores" / row["method"] / row["cell"] / f"{row['profile']}.txt").read_text().splitlines()
+        assert all(line.split()[2] == f"{np.float32(line.split()[2]):.9g}" for line in lines)  # nothing was lost in writing
         targets, others = scores[trials.is_target], scores[~trials.is_target]
         assert row["eer"] == eer(targets, others)
         threshold = min(t for t in [*scores, np.inf] if np.mean(others >= t) <= 0.01)

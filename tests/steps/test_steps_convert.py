@@ -66,7 +66,8 @@ def test_it_counts_as_the_output_of_a_stage_and_passes_the_check_of_a_recipe(tmp
     assert str(tmp_path) not in (out / "training.json").read_text() + (out / "settings.toml").read_text()
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(config, "SITE_FILE", Path("conf/no-site.toml"))
-    assert check.check_model(Path("recipes/toy"), out, []).startswith("voicemap\twaveform4k_stride\t")
+    plan = check.plan_model(Path("recipes/toy"), out, [])
+    assert (plan.system, plan.features) == ("voicemap", "waveform4k_stride")
 
 
 def test_a_classifier_leaves_no_pair_head(tmp_path):

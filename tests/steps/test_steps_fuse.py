@@ -101,13 +101,18 @@ def test_mean_has_calibrated_llrs_beside_it(world, tmp_path):
 
 @pytest.mark.parametrize("method", ["logistic", "mean"])
 def test_greedy_selection_says_order_and_criteria(world, tmp_path, method):
-    found = fuse(world, tmp_path / "out", f"fuse.method={method}", "fuse.select=greedy", "fuse.folds=4", "fuse.criterion=eer")
+    settings = (f"fuse.method={method}", "fuse.select=greedy", "fuse.folds=4", "fuse.criterion=eer")
+    found = fuse(world, tmp_path / "out", *settings, systems=SYSTEMS[::-1])
     speakers = [[name.split("/")[0] for name in side] for side in (world.lists["dev"].enrol_ids, world.lists["dev"].test_ids)]
     inner = LinearFusion(0.05) if method == "logistic" else CalibratedMeanFusion(0.05)
-    expected = GreedyFusion(inner, num_folds=4, criterion=eer).fit(world.scores["dev"], world.lists["dev"].is_target, *speakers)
-    assert found.about["order"] == [SYSTEMS[k] for k in expected.order_]
+    expected = GreedyFusion(inner, num_folds=4, criterion=eer).fit(
+        world.scores["dev"][:, ::-1], world.lists["dev"].is_target, *speakers
+    )
+    assert found.about["order"] == [SYSTEMS[::-1][k] for k in expected.order_]
+    if method == "logistic":
+        assert found.about["weights"] == dict(zip(found.about["order"], inner.weights_K_, strict=True))
     assert found.about["criteria"] == expected.criteria_.tolist()
-    np.testing.assert_allclose(found.llrs, expected.transform(world.scores["eval"]), atol=1e-6)
+    np.testing.assert_allclose(found.llrs, expected.transform(world.scores["eval"][:, ::-1]), atol=1e-6)
     assert found.text.endswith(f"of {', '.join(found.about['order'])}, selected from 4")
 
 

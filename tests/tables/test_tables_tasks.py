@@ -62,7 +62,8 @@ def test_curves_are_taken_by_system():
 
 
 def test_the_form_is_that_of_the_program_that_makes_it():
-    from steps.results.settings import TASKS as TASK_NAMES, TaskSettings
+    from steps.results.settings import TASKS as TASK_NAMES
+    from steps.results.settings import TaskSettings
     from steps.results.tasks import task_figures
 
     rng = np.random.default_rng(0)
