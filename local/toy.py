@@ -16,6 +16,7 @@ import soundfile
 
 from steps.core.rng import generator
 from steps.core.stage import place
+from steps.data.enrolment import draw_models, write_models
 from steps.data.manifests import Utterance, write_roots, write_set, write_utt2spk
 from steps.data.trials import all_pairs, balanced, write_trials
 
@@ -50,6 +51,7 @@ class Settings:
     min_rt60: float = 0.15  # s, reverberation time of the driest room
     max_rt60: float = 0.8  # s, reverberation time of the most reverberant room
     trials_per_utterance: int = 8  # trials, in the balanced lists; half of them target trials
+    enrol_utterances: int = 3  # utterances that the models of the list toy_m are made of; no such list where voices have no more
 
     def __post_init__(self) -> None:
         if self.type != "toy":
@@ -187,8 +189,11 @@ def _utterance(settings: Settings, row: dict) -> Utterance:
 
 
 def _write_trial_lists(settings: Settings, sets: dict[str, list[Utterance]], out: Path) -> None:
-    """Write toy_o (balanced), toy_e (all pairs) and toy_h (all pairs of one sex) of the test voices, and the dev list."""
-    for folder in ("trials", "calibration"):
+    """Write the lists of the test voices, and that of the dev voices.
+
+    toy_o is balanced, toy_e all pairs, toy_h all pairs of one sex, toy_m models of several utterances against other sessions.
+    """
+    for folder in ("trials", "calibration", "enrolment"):
         (out / folder).mkdir(exist_ok=True)
     if "test" in sets:
         rng = generator(settings.seed, "toy", "trials", "toy_o")
@@ -196,5 +201,10 @@ def _write_trial_lists(settings: Settings, sets: dict[str, list[Utterance]], out
         write_trials(out / "trials" / "toy_o.txt", chosen)
         write_trials(out / "trials" / "toy_e.txt", all_pairs(sets["test"], cross_session=True))
         write_trials(out / "trials" / "toy_h.txt", all_pairs(sets["test"], cross_session=True, same_gender=True))
+        if settings.sessions_per_voice * settings.utterances_per_session > settings.enrol_utterances:
+            rng = generator(settings.seed, "toy", "trials", "toy_m")
+            models, trials = draw_models(sets["test"], rng, settings.enrol_utterances)
+            write_trials(out / "trials" / "toy_m.txt", trials)
+            write_models(out / "enrolment" / "toy_m.txt", models)
     if "dev" in sets:
         write_trials(out / "calibration" / "dev.txt", all_pairs(sets["dev"], cross_session=True))

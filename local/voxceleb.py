@@ -31,6 +31,7 @@ _CHOICES = {
     "type": ("voxceleb",),
     "train": ("vox2_dev", "vox1_dev", "both"),
     "split": ("published", "test"),
+    "other_lists": ("refuse", "warn"),
     "bad_audio": shards.BAD_AUDIO,
     "check_audio": shards.CHECK_AUDIO,
 }
@@ -54,6 +55,7 @@ class Settings:
     dev_min_utterances: int = 4  # utterances; speakers with fewer are not drawn for dev
 
     trials: str = field("", decides=False)  # list files, ';' between them; "": those published ones that are there
+    other_lists: str = field("refuse", decides=False)  # lists that are not those published by their name: "refuse" or "warn"
     cross_session: bool = False  # made target trials (dev) only between two videos; 11 % in the published lists are not
     max_calibration_trials: int = 30_000  # trials of the dev speakers
 
@@ -111,6 +113,8 @@ def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
     _corpus_of.cache_clear()
     corpus = _corpus(settings, site)
     _check_lists(corpus)
+    if settings.other_lists == "refuse":
+        _check_published(corpus)
     return shards.units(corpus.files, SHARD_SIZE)
 
 
@@ -224,6 +228,28 @@ def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
         if found.setdefault(name, path) != path:
             raise RecipeError(f"{found[name]} and {path} would both be the list '{name}'; expected one; rename the other")
     return found
+
+
+def _check_published(corpus: Corpus) -> None:
+    """Raise a RecipeError if a list is not the one that was published by its name."""
+    for name, path in corpus.lists.items():
+        problem = _list_problem(name, path, corpus.named[name])
+        if problem:
+            raise RecipeError(
+                f"{path}: is not the published list: {problem}; expected the file that VoxCeleb's site offers, as figures on "
+                'another one cannot be compared; give that one, rename yours, or set prepare.other_lists = "warn"'
+            )
+
+
+def _list_problem(name: str, path: Path, ids: frozenset[str]) -> str:
+    """Return in what a list differs from the published one of its name; "": in nothing, or there is none."""
+    if name not in known.LISTS:
+        return ""
+    trials = read_trials(path)
+    speakers = {utterance.partition("/")[0] for utterance in ids}
+    found = Counts(trials=len(trials), targets=trials.num_target, utterances=len(ids), speakers=len(speakers))
+    with open(path, encoding="utf-8-sig") as file:
+        return known.list_problem(name, found, known.plain_hash(file))
 
 
 @lru_cache(maxsize=32)
@@ -341,11 +367,11 @@ def _comparison(corpus: Corpus, sets: Mapping[str, list[Utterance]], trials: Map
         ids = corpus.named[name]
         speakers = {utterance.partition("/")[0] for utterance in ids}
         found = Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
-        is_equal, text = compare(found, known.LISTS.get(name))
+        problem = _list_problem(name, path, ids)
         meaning = "as documented" if name in known.LISTS else "a list of your own"
-        if not is_equal:
+        if problem:
             meaning = "this is not the published list: do not compare its figures with published ones"
-        lines.append((is_equal, f"{name} ({path.name}): {text}; {meaning}"))
+        lines.append((not problem, f"{name} ({path.name}): {problem or compare(found, None)[1]}; {meaning}"))
     for name in [name for name in SETS if name in sets]:
         speakers = {utterance.speaker for utterance in sets[name]}
         unknown = len(speakers - corpus.speakers.keys())

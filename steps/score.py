@@ -21,6 +21,7 @@ from steps.results.settings import System, TaskSettings
 
 if TYPE_CHECKING:
     from steps.backend.scorer import Scorer
+    from steps.data.manifests import Utterance
     from steps.scoring.calibrate import Calibrator
     from steps.scoring.embedded import Embedded
     from steps.scoring.lists import TrialRows
@@ -65,6 +66,8 @@ def _lists(job: Job, scorer: "Scorer", calibrator: "Calibrator | None", test: "E
         figures[path.stem] = list_figures(
             path.stem, rows.trials, scores, llrs, utt2spk | rows.speakers, settings=job.settings.score, plots=job.out / "plots"
         ) | {"num_missing": rows.num_missing}
+        if "pictures" in job.settings.tasks.run:
+            _draw_trials(job, scorer, test, rows, scores)
         job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
     return figures
 
@@ -204,10 +207,40 @@ def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
     from steps.results.tasks import system_tasks, task_lines
 
     known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), "test")}
-    figures = system_tasks(scorer, test.items, [known[name] for name in test.ids], job.settings.tasks)
+    utterances = [known[name] for name in test.ids]
+    figures = system_tasks(scorer, test.items, utterances, job.settings.tasks)
+    if "pictures" in job.settings.tasks.run:
+        _draw(job, scorer, test, utterances)
     for line in task_lines(figures):
         job.log.info("%s", line)
     return figures
+
+
+def _draw(job: Job, scorer: "Scorer", test: "Embedded", utterances: "list[Utterance]") -> None:
+    """Write pictures of the test set, or of some of its speakers: embeddings of windows, or else of utterances, in the plane."""
+    from steps.results.pictures import write_embedding_pictures
+    from steps.results.tasks import some_speakers
+
+    mapped = test.items.mapped(scorer.chain.transform)
+    rows_N = some_speakers(np.array([utterance.speaker for utterance in utterances]), job.settings.tasks)
+    shown = mapped.joined([np.array([row]) for row in rows_N])
+    windows = shown.windows or shown.utterances
+    speakers, genders = (
+        np.repeat([getattr(utterances[row], name) for row in rows_N], windows.counts_N) for name in ("speaker", "gender")
+    )
+    write_embedding_pictures(job.out / "plots", job.settings.system.name, windows.rows_RD, speakers, genders=genders)
+
+
+def _draw_trials(job: Job, scorer: "Scorer", test: "Embedded", rows: "TrialRows", scores: np.ndarray) -> None:
+    """Write dendrograms of some trials of a list between utterances that have windows."""
+    from steps.results.pictures import write_dendrograms
+
+    windows = test.items.mapped(scorer.chain.transform).windows
+    if windows is None or rows.enrol is not None:
+        return
+    trials = rows.trials
+    by_id = {test.ids[row]: windows.item(row) for row in np.unique(np.concatenate([rows.enrol_P, rows.test_P]))}
+    write_dendrograms(job.out / "plots", rows.path.stem, trials.enrol_ids, trials.test_ids, trials.is_target, scores, by_id)
 
 
 def narrow(tables: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +249,7 @@ def narrow(tables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_genders(job: Job, test: "Embedded") -> None:
-    """Write gender.txt: how a probe of training embeddings takes each test utterance."""
+    """Write gender.txt: how a probe of training embeddings takes each test utterance, and each of the dev speakers'."""
     from steps.backend.gender import GenderClassifier
     from steps.data.manifests import read_set
 
@@ -226,9 +259,11 @@ def _write_genders(job: Job, test: "Embedded") -> None:
         probe = GenderClassifier().fit(train.vectors(), np.array([known[name] for name in train.ids]), _labels(job, train))
     except ValueError as error:
         raise RecipeError(f"score.predict_gender: {error}") from None
-    odds_N = probe.log_odds(test.vectors())
+    has_dev = (job.input("embeddings") / "dev").is_dir()  # where a fusion gated by gender is fitted
     with files.atomic_write(job.out / "gender.txt") as file:
-        file.writelines(f"{name} {odds:.9g}\n" for name, odds in zip(test.ids, odds_N.tolist(), strict=True))
+        for each in (*([_read(job, "dev")] if has_dev else []), test):
+            odds_N = probe.log_odds(each.vectors())
+            file.writelines(f"{name} {odds:.9g}\n" for name, odds in zip(each.ids, odds_N.tolist(), strict=True))
 
 
 STAGE = Stage(

@@ -46,6 +46,7 @@ def work(job: Job, unit: str) -> None:
         for axis in sweep.axes
     ]
     about = {"name": sweep.name, "recipe": records[0]["recipe"], "title": sweep.title, "note": sweep.note, "form": sweep.form}
+    about |= {"across": list(sweep.across)} if sweep.across else {}
     what = {"lists": list(sweep.lists), "figures": list(sweep.figures), "axes": axes, "points": points}
     command = f"./run.sh --sweep recipes/{records[0]['recipe']}/sweeps/{sweep.name}.toml"
     files.write_json(job.out / "sweep.json", about | what | run_record() | {"command": command, "fingerprint": job.fingerprint})

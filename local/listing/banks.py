@@ -56,7 +56,9 @@ def only_listed(root: Path, subfolder: str, rows: Iterable[Row]) -> list[Row]:
     Raises:
         RecipeError: a line without a path, a command instead of a path, or a file that is not there.
     """
-    listed = {path.parent.relative_to(root).as_posix(): _listed(path, root) for path in sorted((root / subfolder).rglob(RIR_LIST))}
+    listed = {
+        path.parent.relative_to(root).as_posix(): _listed(path, root) for path in sorted((root / subfolder).rglob(RIR_LIST))
+    }
     rows = list(rows)
     there = {row.path for row in rows}
     for folder, names in listed.items():

@@ -105,7 +105,7 @@ class CorpusSettings:
         return {}
 
     def own_trials(self, root: Path, test: list[Utterance]) -> tuple[dict[str, Trials], dict[str, Models]]:
-        """Return the trial lists that the corpus itself brings, and the models of several utterances of each; none: both empty."""
+        """Return the trial lists that the corpus itself brings, and the models of several utterances of each; or nothing."""
         return {}, {}
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from steps.backend.cosine import unit_rows_float32
 from steps.backend.estimator import speaker_codes
 
 QUERY_ROWS, ENROLLED_ROWS = 256, 4096  # of a block of the search
-PAIR_ROWS, HISTOGRAM_ROWS = 1024, 256  # of a block of all pairs, and counted at a time of that
+PAIR_ROWS, HISTOGRAM_ROWS = 1024, 64  # of a block of all pairs, and counted at a time of that
 MAX_BINS = 1 << 15
 
 
@@ -218,7 +218,7 @@ class _PairCounter:
         for rows, columns in self._speakers(first, second):
             same = bins[rows, columns]
             counts_2B[0] += self._counts(same[np.triu_indices(len(same), k=1)] if first == second else same)
-        counts_2B[1] -= counts_2B[0]
+        pass
         return counts_2B
 
     def _counts(self, bins: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ OF_WINDOWS = ("linkage", "dominant_sets", "pairwise")  # back ends that compare 
 TRAINED = ("plda", "ht_plda", "learned")
 BACKENDS = (*PLAIN, "siamese", *TRAINED, *OF_WINDOWS)
 NORMS = ("none", "z_norm", "t_norm", "s_norm", "as_norm")
+PICTURES = ("det", "scores", "tippett", "reliability", "bayes_error")
 QUALITIES = ("duration", "magnitude", "cohort_mean")
 
 _CHOICES = {
@@ -80,6 +81,7 @@ class Score:
     quality: tuple[str, ...] = ()  # measures beside the score in a linear calibration: duration, magnitude, cohort_mean
     predict_gender: bool = False  # write gender.txt, from a probe of training embeddings
     priors: tuple[float, ...] = (0.01, 0.05)  # of minDCF and actDCF
+    pictures: tuple[str, ...] = ("det", "scores")  # of each list: det, scores, tippett, reliability, bayes_error
     allow_missing: bool = False  # trials without embeddings are counted instead of being an error
     replicates: int = 1000  # of the bootstrap over speakers behind the intervals
     seed: int = 1  # of the bootstrap, and of what is drawn for "learned"
@@ -87,7 +89,7 @@ class Score:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             _expect(name, getattr(self, name), choices)
-        for name, choices in (("transforms", TRANSFORMS), ("quality", QUALITIES)):
+        for name, choices in (("transforms", TRANSFORMS), ("quality", QUALITIES), ("pictures", PICTURES)):
             found = getattr(self, name)
             for each in found:
                 _expect(name, each, choices)

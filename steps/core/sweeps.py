@@ -34,7 +34,7 @@ from typing import Any
 from steps.core.config import assignment_text
 from steps.core.errors import RecipeError
 
-_SWEEP_KEYS = {"title", "system", "combine", "config", "set", "lists", "figures", "form", "note"}
+_SWEEP_KEYS = {"title", "system", "combine", "config", "set", "lists", "figures", "form", "across", "note"}
 _FORMS = ("table", "matrix")
 
 
@@ -88,7 +88,8 @@ class Sweep:
     assignments: tuple[str, ...]
     lists: tuple[str, ...]  # the trial lists that its table shows; none: all that are no part of another
     figures: tuple[str, ...]  # the figures that it shows, as in result.json
-    form: str
+    form: str  # "table" or "matrix"
+    across: tuple[str, ...]  # of a matrix: the axes whose values are columns
     note: str  # under its table
 
 
@@ -120,6 +121,7 @@ def read_sweep(file: Path) -> Sweep:
     return Sweep(
         name=file.stem, title=str(title), axes=known, points=_points(file, known, combine, sweep.get("system", "")),
         files=common.files, assignments=common.assignments, form=form, note=str(sweep.get("note", "")),
+        across=_texts(file, "across", sweep.get("across", [])),
         lists=_texts(file, "lists", sweep.get("lists", [])), figures=_texts(file, "figures", sweep.get("figures", ["eer"])),
     )  # fmt: skip
 

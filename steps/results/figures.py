@@ -9,12 +9,9 @@ from steps.backend.settings import Score
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.data.trials import Trials
-from steps.metrics.error_rates import det_points
 from steps.metrics.intervals import interval, speaker_bootstrap
 from steps.metrics.summary import trial_figures
-from steps.plots.det import det_figure
-from steps.plots.figure import save
-from steps.plots.histogram import score_histogram
+from steps.results.pictures import write_list_pictures
 
 
 def list_figures(
@@ -27,7 +24,7 @@ def list_figures(
     settings: Score,
     plots: Path,
 ) -> dict[str, Any]:
-    """The figures of one list under the names of result.json; draws its DET curve and score histogram into `plots`.
+    """The figures of one list under the names of result.json; draws its pictures into `plots`.
 
     Raises:
         RecipeError: the list has only target or only non-target trials, or an utterance of no known speaker.
@@ -46,7 +43,8 @@ def list_figures(
     )  # fmt: skip
     figures |= {"num_target": num_target, "num_nontarget": len(trials) - num_target, "num_speakers": num_speakers}
     figures["eer_ci95"] = list(interval(replicates))
-    _draw(plots, name, trials.is_target, scores)
+    if settings.pictures:
+        write_list_pictures(plots, name, trials.is_target, scores, llrs=llrs, priors=settings.priors, only=settings.pictures)
     return figures
 
 
@@ -66,9 +64,3 @@ def one_line(figures: dict[str, Any]) -> str:
     costs = ", ".join(f"minDCF({prior}) {value:.3f}" for prior, value in figures["min_dcf"].items())
     counts = f"{figures['num_target']} target and {figures['num_nontarget']} non-target trials"
     return f"EER {100 * figures['eer']:.2f} % [{100 * low:.2f}, {100 * high:.2f}], {costs}, {counts}"
-
-
-def _draw(folder: Path, name: str, is_target: np.ndarray, scores: np.ndarray) -> None:
-    folder.mkdir(exist_ok=True)
-    save(det_figure({name: det_points(scores[is_target], scores[~is_target])}, title=name), folder / f"det.{name}")
-    save(score_histogram(scores[is_target], scores[~is_target], title=name), folder / f"scores.{name}")

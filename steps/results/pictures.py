@@ -21,6 +21,7 @@ from steps.plots.tippett import tippett_figure
 LOG_ODDS = np.linspace(-7.0, 7.0, 141)  # of P_target from about 0.001 to 0.999
 MARKED_PRIORS = (0.01, 0.05)
 _TRUSTED = 30  # errors that a rate needs to be believed (Doddington's rule)
+_PERPLEXITY = 30.0  # at most; the half of all points, as in ZHAW's programs, makes one cloud of thousands of windows
 _LLR_NAME = "Calibrated log-likelihood ratio (natural log)"
 
 Pair = tuple[np.ndarray, np.ndarray]  # (target, non-target) scores or LLRs
@@ -150,7 +151,8 @@ def write_embedding_pictures(
             names = tuple(f"Component {i} ({100 * each:.1f}% of the variance)" for i, each in enumerate(share, 1))
             figure = embedding_scatter(points, speakers, f"PCA of {name}", genders=genders, axis_names=names)
         else:
-            figure = embedding_scatter(tsne(embeddings_ND), speakers, f"t-SNE of {name}", genders=genders)
+            points = tsne(embeddings_ND, perplexity=min(_PERPLEXITY, len(embeddings_ND) / 2))
+            figure = embedding_scatter(points, speakers, f"t-SNE of {name}", genders=genders)
         save(figure, folder / f"{kind}.{name}")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from steps.backend.settings import LINKAGES
 from steps.core.config import field
 
-TASKS = ("identification", "few_shot", "clustering")
+TASKS = ("identification", "few_shot", "clustering", "pictures")
 DISTANCES = ("euclidean", "cosine", "dot")
 CLUSTERINGS = ("ahc", "spectral", "dominant_sets")
 
@@ -25,7 +25,8 @@ class System:
 class TaskSettings:
     """Further experiments on the test set: which, and how many of each."""
 
-    run: tuple[str, ...] = ()  # identification, few_shot, clustering
+    # identification, few_shot, clustering; pictures: embeddings in the plane, and dendrograms where there are windows
+    run: tuple[str, ...] = ()
     enrol_utterances: int = 3  # that a speaker is enrolled with, in identification
     draws: int = 10  # of who is enrolled with what; their searches are put together
     open_share: float = 0.5  # share of the speakers that is not enrolled in the open set; 0: closed set only

@@ -67,21 +67,21 @@ def task_figures(
         score: the system's scores of trials between speakers, given as rows of their utterances, and utterances: used
             for identification, few-shot tasks and agglomerative clustering. None: cosine with the mean of the unit
             vectors, and the distances of `settings`.
-        settings: None: all defaults.
+        settings: None: all tasks, with default numbers.
 
     Raises:
         ValueError: lists of different length, an id twice, fewer than two speakers.
         RecipeError: a task that the set has not enough speakers or utterances for.
     """
-    settings = settings or TaskSettings()
+    settings = settings or TaskSettings(run=("identification", "few_shot", "clustering"))
     data = _sorted(ids, embeddings, speakers, sessions, durations, score)
     makers = {"identification": identification_figures, "few_shot": few_shot_figures, "clustering": clustering_task_figures}
     found = {}
-    for task in settings.run:
+    for task in [each for each in settings.run if each in makers]:
         try:
             found[task] = makers[task](data, settings)
         except ValueError as error:
-            raise RecipeError(f"score.tasks: {task}: {error}; leave it out, or ask for less") from None
+            raise RecipeError(f"tasks.run: {task}: {error}; leave it out, or ask for less") from None
     return found
 
 
@@ -149,7 +149,7 @@ def few_shot_figures(data: Labelled, settings: TaskSettings) -> list[dict[str, A
 
 def clustering_task_figures(data: Labelled, settings: TaskSettings) -> dict[str, Any]:
     """Return the figures of clustering by each method."""
-    rows = _some_speakers(data.speaker_N, settings)
+    rows = some_speakers(data.speaker_N, settings)
     x_ND, truth_N = data.embeddings_ND[rows], data.speaker_N[rows]
     num_speakers = np.unique(truth_N).size
     judge = _judge(truth_N, settings)
@@ -279,7 +279,7 @@ def _distances(data: Labelled, rows: np.ndarray) -> np.ndarray:
     return scores_T.max() - scores_T
 
 
-def _some_speakers(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
+def some_speakers(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
     """Rows of all utterances, or of speakers drawn until another one would be too much."""
     if speaker_N.size <= settings.max_items:
         return np.arange(speaker_N.size)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cosine as cosine_distance
 
-from steps.backend import pairs
-from steps.backend.cosine import cosine_matrix, cosine_pairs, score_pairs
+from steps.backend import cosine
+from steps.backend.cosine import cosine_matrix, cosine_pairs, score_pairs, unit_rows_float32
 
 
 def test_all_three_ways_equal_scipy(monkeypatch):
-    monkeypatch.setattr(pairs, "CHUNK_NUMBERS", 70)  # ten trials at a time, so that chunks are joined
+    monkeypatch.setattr(cosine, "CHUNK_TRIALS", 10)  # so that chunks are joined
+    monkeypatch.setattr(cosine, "CHUNK_ROWS", 6)
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(20, 7))
     enrol, test = rng.integers(20, size=55), rng.integers(20, size=55)
@@ -24,6 +25,29 @@ def test_float32_embeddings_are_scored_in_double_precision():
     scores = cosine_pairs(embeddings, [0, 1], [2, 3])
     assert scores.dtype == np.float64
     np.testing.assert_array_equal(scores, cosine_pairs(embeddings.astype(np.float64), [0, 1], [2, 3]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_unit_rows_in_single_precision_are_those_in_double_rounded_once(monkeypatch, dtype):
+    monkeypatch.setattr(cosine, "CHUNK_ROWS", 6)
+    embeddings = (10 * np.random.default_rng(2).normal(size=(20, 5))).astype(dtype)
+    found = unit_rows_float32(embeddings, "x")
+    exact = embeddings.astype(np.float64) / np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, exact.astype(np.float32))
+    embeddings[7] = 0
+    with pytest.raises(
+        ValueError, match="x: expected embeddings with a length above 0, found 1 of 20 without, the first in row 7"
+    ):
+        unit_rows_float32(embeddings, "x")
+
+
+def test_bad_numbers_in_single_precision_are_found(monkeypatch):
+    monkeypatch.setattr(cosine, "CHUNK_ROWS", 2)
+    embeddings = np.ones((5, 3), dtype=np.float32)
+    embeddings[4, 1] = np.inf
+    with pytest.raises(ValueError, match="embeddings: expected finite numbers, found others in 1 of 5 rows, the first in row 4"):
+        cosine_pairs(embeddings, [0], [1])
 
 
 def test_no_trials_give_no_scores():

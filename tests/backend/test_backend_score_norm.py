@@ -8,6 +8,8 @@ from steps.backend.score_norm import (
     CohortStatistics,
     cohort_statistics,
     cohort_statistics_in_batches,
+    cosine_cohort_statistics,
+    highest,
     s_norm,
     speaker_means,
     t_norm,
@@ -54,6 +56,55 @@ def test_batches_equal_all_at_once():
     # A product of another shape may differ in last bits.
     np.testing.assert_allclose(parts.mean, whole.mean, atol=1e-14)
     np.testing.assert_allclose(parts.std, whole.std, atol=1e-14)
+
+
+@pytest.mark.parametrize(("size", "num"), [(1000, 30), (1000, 399), (997, 2), (64, 60), (5994, 300), (40, 8)])
+@pytest.mark.parametrize("kind", ["normal", "ties", "ascending", "one high"])
+def test_the_highest_are_those_of_sorted_rows(size, num, kind):
+    rng = np.random.default_rng(size)
+    scores = rng.normal(size=(20, size)).astype(np.float32)
+    if kind == "ties":
+        scores = scores.round(1)
+    if kind == "ascending":
+        scores.sort(axis=1)
+    if kind == "one high":
+        scores[3] = 7
+    np.testing.assert_array_equal(highest(scores, num), np.sort(scores, axis=1)[:, -num:])
+
+
+@pytest.mark.parametrize("top_n", ["all", 300, 20])
+def test_cosine_statistics_are_those_of_the_matrix_within_single_precision(top_n):
+    rng = np.random.default_rng(4)
+    items, cohort = rng.normal(size=(300, 16)) + 0.5, rng.normal(size=(700, 16)).astype(np.float32)
+    exact = cohort_statistics(cosine_matrix(items, cohort), top_n=top_n)
+    found = cosine_cohort_statistics(items, cohort, top_n=top_n)
+    # A score of up to 1 is rounded by about 1e-7.
+    np.testing.assert_allclose(found.mean, exact.mean, atol=2e-7)
+    np.testing.assert_allclose(found.std, exact.std, atol=2e-7)
+
+
+def test_cosine_statistics_of_an_item_do_not_depend_on_the_others_nor_on_threads():
+    rng = np.random.default_rng(5)
+    items, cohort = rng.normal(size=(530, 24)).astype(np.float32), rng.normal(size=(500, 24))
+    whole = cosine_cohort_statistics(items, cohort, top_n=50)
+    chosen = rng.permutation(530)[:301]
+    part = cosine_cohort_statistics(items[chosen], cohort, top_n=50, threads=3)
+    np.testing.assert_array_equal(part.mean, whole.mean[chosen])
+    np.testing.assert_array_equal(part.std, whole.std[chosen])
+
+
+def test_cosine_statistics_refuse_what_the_others_refuse():
+    rng = np.random.default_rng(6)
+    items, cohort = rng.normal(size=(300, 3)), rng.normal(size=(10, 3))
+    with pytest.raises(ValueError, match="top_n: expected 'all' or 2 to 10"):
+        cosine_cohort_statistics(items, cohort, top_n=11)
+    with pytest.raises(ValueError, match="cohort: expected 3 dimensions"):
+        cosine_cohort_statistics(items, cohort[:, :2], top_n=5)
+    with pytest.raises(ValueError, match="embeddings: expected finite numbers"):
+        cosine_cohort_statistics(items * np.nan, cohort, top_n=5)
+    items[280] = [0, 0, 1]
+    with pytest.raises(ValueError, match="found 1 of 44 with one value only, the first is row 280"):
+        cosine_cohort_statistics(items, np.array([[1.0, 0, 0], [0, 2, 0]]), top_n=2)
 
 
 def test_cohort_is_the_normalised_mean_of_normalised_embeddings():

@@ -11,6 +11,7 @@ from lhotse import FeatureSet
 
 from steps.core.errors import RecipeError
 from steps.data import archive as archives
+from steps.data import ark_rows
 from steps.data.archive import Archive
 from steps.data.lhotse_reader import use_kaldiio_in_lhotse
 from steps.data.manifests import Utterance, write_set
@@ -200,3 +201,50 @@ def test_objects_are_not_saved_and_damaged_files_are_refused(tmp_path):
         archives.load_arrays(tmp_path / "x")
     with pytest.raises(RecipeError, match="not found"):
         archives.load_arrays(tmp_path / "none")
+
+
+@pytest.mark.parametrize("group_bytes", [1, 100, 1 << 20])
+def test_windows_come_back_entry_by_entry_from_several_arks(tmp_path, monkeypatch, group_bytes):
+    monkeypatch.setattr(ark_rows, "GROUP_BYTES", group_bytes)
+    rng = np.random.default_rng(1)
+    items = {f"u{n}": rng.normal(size=[6, (n % 4 + 1, 6)][n % 3 > 0]).astype(np.float32) for n in range(20)}
+    names = list(rng.permutation(list(items)))
+    lines = [
+        line
+        for part in range(2)
+        for line in archives.write_ark(tmp_path / f"{part}.ark", [(name, items[name]) for name in names[part::2]])
+    ]
+    archives.write_scp(tmp_path, lines, name="embeddings.scp")
+    ids, rows_RD, start_N1 = archives.read_windows(tmp_path)
+    assert ids == sorted(items)
+    for name, start, end in zip(ids, start_N1[:-1], start_N1[1:], strict=True):
+        np.testing.assert_array_equal(rows_RD[start:end], np.atleast_2d(items[name]))
+    ids, matrix_ND = archives.read_embeddings(tmp_path)
+    expected = [np.atleast_2d(items[name]).mean(axis=0, dtype=np.float64).astype(np.float32) for name in ids]
+    np.testing.assert_array_equal(matrix_ND, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_no_numbers_are_named(tmp_path, value):
+    items = {"a": np.ones((2, 6)), "b": np.ones((3, 6)), "c": np.ones(6)}
+    archives.write_scp(tmp_path, archives.write_ark(tmp_path / "x.ark", items.items()), name="embeddings.scp")
+    content = bytearray((tmp_path / "x.ark").read_bytes())
+    end_of_b = content.index(b"c \0BFV")
+    content[end_of_b - 4 : end_of_b] = np.float32(value).tobytes()
+    (tmp_path / "x.ark").write_bytes(content)
+    for read in (archives.read_embeddings, archives.read_windows):
+        with pytest.raises(
+            RecipeError, match=r"x.ark: the embedding of 'b' has numbers that are NaN or infinite.*stages 4 and 5"
+        ):
+            read(tmp_path)
+
+
+def test_embeddings_without_an_ark_or_of_waveforms_are_refused(tmp_path):
+    archives.write_scp(tmp_path, ["a gone.ark:2"], name="embeddings.scp")
+    with pytest.raises(RecipeError, match="gone.ark: not found"):
+        archives.read_embeddings(tmp_path)
+    lines = archives.write_ark(tmp_path / "x.ark", [("a", np.ones(6))])
+    lines += archives.write_wave_ark(tmp_path / "y.ark", [("b", np.zeros(6, dtype=np.int16))], 8000)
+    archives.write_scp(tmp_path, lines, name="embeddings.scp")
+    with pytest.raises(RecipeError, match="y.ark: 'b' is not a float32 vector of 6 numbers"):
+        archives.read_windows(tmp_path)

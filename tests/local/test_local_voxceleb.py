@@ -11,6 +11,7 @@ import soundfile
 
 from local import voxceleb
 from local.celebrities import known
+from local.listing.documented import Counts
 from local.voxceleb import Settings
 from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
@@ -43,7 +44,7 @@ def log(caplog, monkeypatch):
 
 
 def prepare(root: Path, out: Path, site: dict[str, str] | None = None, **changes) -> Path:
-    settings = Settings(**{"dev_speakers": 2.0} | changes)
+    settings = Settings(**{"dev_speakers": 2.0, "other_lists": "warn"} | changes)
     site = {"corpus": str(root), "noise": str(root / "musan"), "rir": str(root / "RIRS_NOISES")} if site is None else site
     voxceleb.inventory(settings, site)
     units = voxceleb.list_units(settings, site)
@@ -246,16 +247,17 @@ def test_counts_are_compared_with_the_documented_ones(original, data, tmp_path, 
     prepare(original.folder, tmp_path / "x")
     warnings = [record.getMessage() for record in log.records if record.levelno == logging.WARNING]
     assert "vox1_test: 24 utterances (documented: 4,874), 6 speakers (documented: 40); this is not the published set" in warnings
-    assert any(line.startswith("vox1_o (veri_test.txt): 144 trials (documented: 37,720), 24 utterances") for line in warnings)
+    assert any(line.startswith("vox1_o (veri_test.txt): 144 trials (documented: 37,720), 72 target trials") for line in warnings)
     log.clear()
     counts = {"vox1_dev": (4, 16), "vox1_test": (6, 24), "vox2_dev": (8, 32)}
-    monkeypatch.setattr(known, "SETS", {k: known.Counts(speakers=s, utterances=u) for k, (s, u) in counts.items()})
+    monkeypatch.setattr(known, "SETS", {k: Counts(speakers=s, utterances=u) for k, (s, u) in counts.items()})
     lists = {}
     for file, trials in original.lists.items():
         named = {name for _, *pair in trials for name in pair}
         numbers = {"trials": len(trials), "utterances": len(named), "speakers": len({name[:7] for name in named})}
-        lists[known.LIST_NAMES[file]] = known.Counts(**numbers)
+        lists[known.LIST_NAMES[file]] = Counts(**numbers)
     monkeypatch.setattr(known, "LISTS", lists)
+    monkeypatch.setattr(known, "LIST_HASHES", {})
     prepare(original.folder, tmp_path / "y")
     assert {record.levelno for record in log.records} == {logging.INFO}
     assert "vox2_dev: 32 utterances, 8 speakers; as documented" in log.text
@@ -268,7 +270,7 @@ def test_counts_are_compared_with_the_documented_ones(original, data, tmp_path, 
     warnings = [record.getMessage() for record in log.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2
     assert warnings[0] == "vox2_dev: 31 utterances (documented: 32), 8 speakers; a few files less do no harm"
-    assert warnings[1].startswith("vox1_o (veri_test.txt): 143 trials (documented: 144), 24 utterances, 6 speakers; this is not")
+    assert warnings[1].startswith("vox1_o (veri_test.txt): 143 trials (documented: 144), 72 target trials, 24 utterances")
 
 
 def append(path: Path, line: str) -> None:
@@ -386,8 +388,9 @@ def test_the_real_lists_have_the_documented_numbers(tmp_path, log):
         shutil.copy(path, tmp_path / "data")
     trials = ";".join(map(str, lists))
     out = prepare(
-        tmp_path / "data", tmp_path, {"corpus": str(tmp_path / "data")}, split="test", check_audio="header", trials=trials
-    )
+        tmp_path / "data", tmp_path, {"corpus": str(tmp_path / "data")}, split="test", check_audio="header", trials=trials,
+        other_lists="refuse",
+    )  # fmt: skip
     lines = [record.getMessage() for record in log.records if record.name == "prepare"]
     assert "vox1_o (veri_test.txt): 37,720 trials, 4,715 utterances, 40 speakers; as documented" in lines
     assert "vox1_o_cleaned (veri_test2.txt): 37,611 trials, 4,708 utterances, 40 speakers; as documented" in lines

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from steps.metrics.error_rates import det_points, eer, eer_rocch, error_rates
+from steps.metrics import curve
+from steps.metrics.cllr import min_cllr_of_curve
+from steps.metrics.costs import min_dcf_of_curve
+from steps.metrics.curve import error_curve
+from steps.metrics.error_rates import det_points, eer, eer_of_curve, eer_rocch, eer_rocch_of_curve, error_rates
 
 
 def tied_scores(seed: int) -> tuple[list[int], list[int]]:
@@ -90,6 +94,30 @@ def test_whole_weights_equal_repeated_trials(seed):
     repeated = [np.repeat(s, w).tolist() for s, w in zip((target, nontarget), weights, strict=True)]
     assert eer(target, nontarget, *weights) == pytest.approx(brute_eer(*repeated), abs=2e-16)
     assert eer_rocch(target, nontarget, *weights) == pytest.approx(eer_rocch(*repeated), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_sorted_counts_give_the_figures_of_weights_of_one_bit_for_bit(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(curve, "GROUP_CHUNK", [3, 50, 500_000][seed % 3])
+    target, nontarget = rng.normal(1, 1, rng.integers(1, 300)), rng.normal(0, 1, rng.integers(1, 9000))
+    if seed % 4:
+        target, nontarget = target.round(seed % 4), nontarget.round(seed % 4)
+    if seed % 2:
+        target, nontarget = target.astype(np.float32), nontarget.astype(np.float32)
+    if seed % 5 == 0:
+        target, nontarget = nontarget, target
+    counted = error_curve(target, nontarget)
+    weighed = error_curve(target, nontarget, np.ones(target.size), np.ones(nontarget.size))
+    assert type(counted) is not type(weighed)
+    assert eer_of_curve(counted) == eer_of_curve(weighed)
+    for prior in (0.001, 0.05, 0.5, 0.99):
+        assert min_dcf_of_curve(counted, prior) == min_dcf_of_curve(weighed, prior)
+    np.testing.assert_array_equal(counted.thresholds, weighed.thresholds)
+    np.testing.assert_array_equal(counted.rates(), weighed.rates())
+    # Blocks on one edge of the hull may be put together in another order, which is a matter of the last bit.
+    assert eer_rocch_of_curve(counted) == pytest.approx(eer_rocch_of_curve(weighed), abs=1e-15)
+    assert min_cllr_of_curve(counted) == pytest.approx(min_cllr_of_curve(weighed), abs=1e-15)
 
 
 @pytest.mark.parametrize("seed", range(60))

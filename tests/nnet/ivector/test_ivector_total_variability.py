@@ -100,6 +100,13 @@ def test_extraction_is_the_textbooks():
         np.testing.assert_allclose(found_UR[u], expected_R, rtol=1e-9)
 
 
+def test_packing_loses_nothing():
+    mixture, _, _, _ = world(2, 10)
+    posterior = tv.Posterior(some_extractor(mixture), mixture.means_CF)
+    root_URR = torch.randn(5, R, R, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.equal(posterior.unpack(posterior.pack(root_URR @ root_URR.mT)), root_URR @ root_URR.mT)
+
+
 def sums_of(extractor, mixture, statistics, parts=1):
     posterior = tv.Posterior(extractor, mixture.means_CF)
     sums = tv.Sums.zero(posterior)

@@ -1,0 +1,89 @@
+"""Claims about the published trial lists of VoxCeleb, which others may not stand in for unnoticed."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from local import voxceleb
+from local.celebrities import known
+from local.listing.documented import Counts
+from local.voxceleb import Settings
+from steps.core.errors import RecipeError
+from tests.recipes.voxceleb_miniature import Miniature, make_miniature
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Miniature:
+    return make_miniature(tmp_path_factory.mktemp("miniature") / "data", durations=(0.2, 0.3))
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    """What the stage says, also after another test has configured its logger."""
+    monkeypatch.setattr(logging.getLogger("prepare"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="prepare")
+    return caplog
+
+
+def prepare(root: Path, out: Path, **changes) -> None:
+    settings = Settings(split="test", noise="", music="", rir="", check_audio="header", **changes)
+    site = {"corpus": str(root)}
+    units = voxceleb.list_units(settings, site)
+    for unit in units:
+        (out / unit).mkdir(parents=True)
+        voxceleb.prepare_unit(settings, site, unit, out / unit)
+    (out / "out").mkdir()
+    voxceleb.merge(settings, site, {unit: out / unit for unit in units}, out / "out")
+
+
+def pinned(original: Miniature, monkeypatch) -> Path:
+    """Have the miniature's list O be the published one; its file."""
+    path = original.folder / "vox1" / "veri_test.txt"
+    monkeypatch.setattr(known, "LISTS", {"vox1_o": Counts(speakers=6, utterances=24, trials=144, targets=72)})
+    monkeypatch.setattr(known, "LIST_HASHES", {"vox1_o": hashlib.sha256(path.read_bytes()).hexdigest()})
+    return path
+
+
+def test_a_list_that_is_not_the_published_one_is_refused(original, tmp_path, monkeypatch, log):
+    text = pinned(original, monkeypatch).read_text()
+    data = Path(shutil.copytree(original.folder, tmp_path / "data"))
+    path = data / "vox1" / "veri_test.txt"
+    changes = {"trials": "veri_test.txt", "other_lists": "refuse"}
+    for number, same in enumerate((text, text.rstrip("\n"), "\ufeff" + text.replace("\n", "\r\n"), text.replace(" ", "  "))):
+        path.write_bytes(same.encode())
+        prepare(data, tmp_path / f"same{number}", **changes)
+    lines = text.splitlines(keepends=True)
+    swapped = "".join([lines[1], lines[0], *lines[2:]])
+    for number, (other, words) in enumerate(
+        [
+            (text.partition("\n")[2], r"143 trials \(documented: 144\), 71 target trials \(documented: 72\)"),
+            (swapped, r"as documented, but other lines \(SHA-256 [0-9a-f]{64}; published: [0-9a-f]{64}\)"),
+        ]
+    ):
+        path.write_text(other)
+        with pytest.raises(RecipeError, match=rf"veri_test.txt: is not the published list: .*{words}.*other_lists = \"warn\""):
+            prepare(data, tmp_path / f"other{number}", **changes)
+        log.clear()
+        prepare(data, tmp_path / f"warned{number}", **changes | {"other_lists": "warn"})
+        assert "do not compare its figures with published ones" in log.text
+    path.rename(data / "vox1" / "mine.txt")
+    prepare(data, tmp_path / "mine", trials="mine.txt", other_lists="refuse")
+
+
+def test_a_list_is_named_by_its_documented_counts_and_hash():
+    counts = known.LISTS["vox1_o"]
+    assert known.list_problem("vox1_o", counts, known.LIST_HASHES["vox1_o"]) == ""
+    assert "published: 303b2b65" in known.list_problem("vox1_o", counts, "0" * 64)
+    assert known.list_problem("vox1_e", known.LISTS["vox1_e"], "0" * 64) == ""  # its hash is not known
+    other = Counts(speakers=1251, utterances=7, trials=581_480, targets=290_744)
+    assert "290,744 target trials (documented: 290,743)" in known.list_problem("vox1_e", other, "")
+
+
+def test_counts_of_published_lists_add_up():
+    # O lists are half targets but for what was cleaned away; H and E have a few more targets than others.
+    for name, counts in known.LISTS.items():
+        assert 0 <= counts.targets - (counts.trials - counts.targets) + 8 < 40, name
+    assert {name for name, counts in known.LISTS.items() if 2 * counts.targets == counts.trials} == {"vox1_o"}
