@@ -28,10 +28,11 @@ from steps.data.trials import Trials
 
 __all__ = ["UNIT_SETTINGS", "Settings", "inventory", "list_units", "merge", "prepare_unit"]
 
-_PATH = re.compile(r"(DR\d)/([FM][A-Z]{3}\d)/(SA|SI|SX)(\d+)((?:_RIFF)?)((?:\.(?:WAV|FLAC))+)")
-_NUM_SHOWN = 5
-_SENTENCES = 10  # of each speaker, two of them SA
+_PATH = re.compile(r"(TRAIN|TEST)/(DR\d)/([FM][A-Z]{3}\d)/((?:SA|SI|SX)\d+)(_RIFF)?((?:\.(?:WAV|FLAC))+)")
+_SPEAKERS = {"TRAIN": 462, "TEST": 168}
+_SENTENCES = {True: 10, False: 8}  # of each speaker, with SA1 and SA2 and without
 _ENROLLED = 8  # first sentences by file name, which ZHAW take for a speaker's first utterance
+_NUM_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,14 @@ class Settings(PublishedSettings):
     """Where TIMIT lies, and who is trained on and tested."""
 
     TYPE: ClassVar[str] = "timit"
+    HAS_TRIALS: ClassVar[bool] = True
 
     type: str = "timit"  # the word that chooses this corpus
     corpus: str = "timit"  # name of the corpus, for people
     sa_sentences: bool = True  # whether SA1 and SA2, the same text for everybody, are read
-    train_list: str = field("train", decides=False)  # "train" (of TRAIN), "rest" (all who are not tested), or a file of speakers
-    test_list: str = field("test", decides=False)  # "test" (of TEST), "all" (630), a number of the first of TEST, or a file
-    halves: bool = False  # add the list "halves": models of a speaker's first 8 sentences against everybody's last 2
+    train_list: str = field("train", decides=False)  # "train" (of TRAIN), "rest" (all not tested), or a file of speakers
+    test_list: str = field("test", decides=False)  # "test" (of TEST), "all", a number of the first of TEST, or a file
+    halves: bool = True  # the list "halves": models of a speaker's first 8 sentences against everybody's last 2
     sampling_rate: int = 16000  # Hz that is expected; 0 = any
 
     def __post_init__(self) -> None:
@@ -53,15 +55,122 @@ class Settings(PublishedSettings):
         if self.test_list == "all" and self.split != "test":
             raise ValueError('test_list: "all" leaves nobody to train on; expected split = "test" with it')
         if self.halves and not self.sa_sentences:
-            raise ValueError("halves: expected sa_sentences = true, as the first 8 sentences include them")
+            raise ValueError("halves: expected sa_sentences = true with it, as SA1 and SA2 are among the first 8 sentences")
+        if not self.halves and not self.trials and not self.made_trials:
+            raise ValueError("halves, trials, made_trials: expected at least one trial list, found none")
+
+    @property
+    def documented(self) -> Mapping[str, Counts]:
+        """Speakers and sentences of TRAIN and TEST."""
+        return {
+            name: Counts(speakers=number, utterances=number * _SENTENCES[self.sa_sentences]) for name, number in _SPEAKERS.items()
+        }
 
     def part(self, row: Row) -> str:
-        """Return TRAIN or TEST; a part of its speakers is another part."""
-        return self._part_of(row.path)
+        """Return TRAIN or TEST."""
+        return row.split
 
     def check_rows(self, root: Path, rows: Iterable[Row]) -> None:
-        """Raise a RecipeError if a speaker has not all sentences; `rows` has counted TRAIN and TEST."""
+        """Raise a RecipeError if TRAIN or TEST is not whole, whichever of their speakers are used."""
+        super().check_rows(root, self._sentences(root))
 
-    def remarks(self, rows: Iterable[Row]) -> list[tuple[bool, str]]:
-        """Return a line about each set of speakers."""
-        return []
+    def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
+        """Return (as documented?, line) about TRAIN and TEST, and a line about who of them is used."""
+        used = {name: [row for row in rows if row.split == name] for name in ("train", "test")}
+        lines = [
+            (True, f"used as {name}: {len(found):,} sentences of {len({row.speaker for row in found}):,} speakers")
+            for name, found in used.items()
+            if found
+        ]
+        return [*super().remarks(root, self._sentences(root)), *lines]
+
+    def rows(self, root: Path, site: Mapping[str, str]) -> tuple[str, Path, list[Row]]:
+        """Return a row per sentence of those who are trained on or tested."""
+        every = self._sentences(root)
+        tested = _speakers(every, root, "test_list", self.test_list, {})
+        trained = _speakers(every, root, "train_list", self.train_list, tested) if self.split != "test" else {}
+        splits = {row.speaker: "train" for row in every if row.speaker in trained}
+        splits |= {row.speaker: "test" for row in every if row.speaker in tested}
+        return self.root_name, root, [replace(row, split=splits[row.speaker]) for row in every if row.speaker in splits]
+
+    def own_trials(self, root: Path, test: list[Utterance]) -> tuple[dict[str, Trials], dict[str, Models]]:
+        """Return the list "halves": a model `<speaker>/first8` of each speaker against the last two sentences of all."""
+        if not self.halves:
+            return {}, {}
+        sentences: dict[str, list[str]] = {}
+        for each in sorted(test, key=lambda each: each.id):
+            sentences.setdefault(each.speaker, []).append(each.id)
+        short = {speaker: len(found) for speaker, found in sentences.items() if len(found) <= _ENROLLED}
+        if short:
+            raise RecipeError(
+                f"trial list 'halves': {len(short)} speakers have no more than {_ENROLLED} sentences, first {next(iter(short))}; "
+                "complete TIMIT, or set prepare.halves = false"
+            )
+        models = {f"{speaker}/first{_ENROLLED}": tuple(found[:_ENROLLED]) for speaker, found in sentences.items()}
+        tests = [(speaker, name) for speaker, found in sentences.items() for name in found[_ENROLLED:]]
+        pairs = [(model, name, model.partition("/")[0] == speaker) for model in models for speaker, name in tests]
+        enrol, names, is_target = zip(*pairs, strict=True)
+        return {"halves": Trials(list(enrol), list(names), np.array(is_target))}, {"halves": models}
+
+    def _sentences(self, root: Path) -> list[Row]:
+        """Return a row per sentence of TRAIN and TEST (split "test": of what there is), whose split is the folder's name."""
+        top = find_folder(root, lambda folder: named(folder, "TEST") is not None)
+        if top is None:
+            raise RecipeError(
+                f"{root}: no folder TEST there; expected TIMIT/TRAIN and TIMIT/TEST, and in them DR1/FCJF0/SA1.WAV and so on; "
+                "give their folder with --data DIR (python -m steps.download timit says where TIMIT comes from)"
+            )
+        prefix = "" if top == root else f"{top.relative_to(root).as_posix()}/"
+        forms, odd = [], []
+        for part in filter(None, (named(top, "TRAIN"), named(top, "TEST"))):
+            for path in audio_files(part):
+                found = _form(f"{part.name}/{path}", prefix)
+                if found is None:
+                    odd.append(f"{part.name}/{path}")
+                elif self.sa_sentences or "/SA" not in found[1].id:
+                    forms.append(found)
+        if odd:
+            raise RecipeError(
+                f"{top}: {len(odd)} files are not <TRAIN or TEST>/DR<n>/<speaker>/<sentence>.WAV: {', '.join(odd[:_NUM_SHOWN])}"
+                f"{', ...' if len(odd) > _NUM_SHOWN else ''}; move them"
+            )
+        return best_forms(forms)
+
+
+def _form(path: str, prefix: str) -> tuple[int, Row] | None:
+    """Return (rank: the original first, row) of a file; None where it is no sentence."""
+    match = _PATH.fullmatch(path.upper())
+    if match is None:
+        return None
+    part, _, speaker, sentence, riff, suffixes = match.groups()
+    rank = (suffixes != ".WAV") + 2 * bool(riff)
+    row = Row(id=f"{speaker}/{sentence}", path=prefix + path, speaker=speaker, gender=speaker[0].lower(), split=part)
+    return rank, row
+
+
+def _speakers(every: list[Row], root: Path, setting: str, value: str, tested: Mapping[str, str]) -> dict[str, str]:
+    """Return speaker -> TRAIN or TEST, of those that a list means.
+
+    Raises:
+        RecipeError: too few speakers for a number, a missing file, or a name in it that nobody has.
+    """
+    homes = {row.speaker: row.split for row in sorted(every, key=lambda row: row.path.upper())}  # in the order of paths
+    if value in ("train", "test"):
+        return {speaker: home for speaker, home in homes.items() if home == value.upper() and speaker not in tested}
+    if value in ("all", "rest"):
+        return {speaker: home for speaker, home in homes.items() if speaker not in tested}
+    if value.isdigit():
+        first = [speaker for speaker, home in homes.items() if home == "TEST"]
+        if not 0 < int(value) <= len(first):
+            raise RecipeError(f"prepare.{setting} = {value}: expected a number from 1 to the {len(first)} speakers of TEST")
+        return {speaker: "TEST" for speaker in first[: int(value)]}
+    path = find_file(value, root)
+    names = [line.strip().upper() for line in read_text(path).splitlines() if line.strip()]
+    unknown = [name for name in names if name not in homes]
+    if unknown or not names:
+        what = f"{len(unknown)} of its {len(names)} speakers are not there: {', '.join(unknown[:_NUM_SHOWN])}"
+        raise RecipeError(
+            f"{path} (prepare.{setting}): {what if names else 'is empty'}; expected a speaker such as {next(iter(homes))} a "
+            "line; correct the list"
+        )
+    return {name: homes[name] for name in names}

@@ -11,12 +11,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from local import folder, toy, voxceleb
+from local import audiomnist, cnceleb, folder, librispeech, speechocean762, timit, toy, vctk, voxceleb
 from steps.core.stage import Job, Stage
 
 # Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it. Where
 # `merge` checks each piece of a shard against the corpus as it now is, UNIT_SETTINGS names the settings that a shard depends on.
-CORPORA = {"toy": toy, "folder": folder, "voxceleb": voxceleb}
+CORPORA = {
+    "toy": toy,
+    "folder": folder,
+    "voxceleb": voxceleb,
+    "librispeech": librispeech,
+    "timit": timit,
+    "cnceleb": cnceleb,
+    "vctk": vctk,
+    "speechocean762": speechocean762,
+    "audiomnist": audiomnist,
+}
 
 
 def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:

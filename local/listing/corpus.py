@@ -43,6 +43,7 @@ class CorpusSettings:
     """Where the recordings are, who speaks in them, and what is tested."""
 
     SPLITS: ClassVar[tuple[str, ...]] = ("made", "test")
+    HAS_TRIALS: ClassVar[bool] = False  # whether the corpus itself brings trial lists
 
     seed: int = 1  # of the splits and trials that are drawn
     corpus: str = ""  # name of the corpus, for people
@@ -96,7 +97,7 @@ class CorpusSettings:
     def check_rows(self, root: Path, rows: Iterable[Row]) -> None:
         """Raise a RecipeError if these are not the files of this corpus; for a published one, whose files are known."""
 
-    def remarks(self, rows: Iterable[Row]) -> list[tuple[bool, str]]:
+    def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
         """Return (as expected?, line) of what is to be said of the files."""
         return []
 
@@ -115,7 +116,7 @@ class CorpusSettings:
         unknown = [kind for kind in self.made_trials if kind not in lists.MADE]
         if unknown:
             raise ValueError(f"made_trials: expected some of {', '.join(lists.MADE)}, found {unknown}")
-        if not self.trials and not self.made_trials:
+        if not self.trials and not self.made_trials and not self.HAS_TRIALS:
             raise ValueError("trials, made_trials: expected at least one trial list, found none")
         for name in ("test_speakers", "dev_speakers", "max_bad", "sampling_rate"):
             if getattr(self, name) < 0:
@@ -176,7 +177,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
     shards.write_manifests(out, sets, root_names, found, bad + few)
     lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
-    for is_expected, line in settings.remarks(listing["speech"].rows):
+    for is_expected, line in settings.remarks(site_root(site, settings.root_name), listing["speech"].rows):
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
 
 
@@ -271,7 +272,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
 def _trials(
     settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]
 ) -> tuple[dict[str, Trials], dict[str, Models]]:
-    """Return the trial lists by name, and the models of those that enrol some: given ones, else the corpus's own, else made."""
+    """Return the trial lists by name, and the models that some enrol: given ones, else the corpus's own and made ones."""
     options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
     models = _models(settings, site, test)
     given = _given_lists(settings, site)
@@ -279,7 +280,7 @@ def _trials(
     enrolment = {name: models for name in found if models}
     if not given:
         found, enrolment = settings.own_trials(site_root(site, settings.root_name), test)
-    for kind in settings.made_trials if not found else ():
+    for kind in settings.made_trials if not given else ():
         found[kind] = lists.made_trials(
             kind,
             test,

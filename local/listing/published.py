@@ -35,6 +35,11 @@ class PublishedSettings(CorpusSettings):
         if self.wrong_counts not in ("refuse", "warn"):
             raise ValueError(f"wrong_counts: expected refuse or warn, found '{self.wrong_counts}'")
 
+    @property
+    def documented(self) -> Mapping[str, Counts]:
+        """What is documented about each part, as far as it is read."""
+        return self.DOCUMENTED
+
     def part(self, row: Row) -> str:
         """Return the part of the corpus that a file belongs to, as DOCUMENTED calls it."""
         raise NotImplementedError
@@ -42,7 +47,7 @@ class PublishedSettings(CorpusSettings):
     def check_rows(self, root: Path, rows: Iterable[Row]) -> None:
         """Raise a RecipeError if a part is not as documented, but for a few missing files."""
         for name, found in self._parts(rows).items():
-            expected = self.DOCUMENTED.get(name, Counts())
+            expected = self.documented.get(name, Counts())
             is_equal, text = compare(found, expected)
             if self.wrong_counts == "refuse" and not is_equal and not is_small_shortfall(found, expected):
                 raise RecipeError(
@@ -51,11 +56,11 @@ class PublishedSettings(CorpusSettings):
                     "what is there"
                 )
 
-    def remarks(self, rows: Iterable[Row]) -> list[tuple[bool, str]]:
+    def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
         """Return (as documented?, line) about each part, and about genders that are not known."""
         rows, lines = list(rows), []
         for name, found in self._parts(rows).items():
-            expected = self.DOCUMENTED.get(name, Counts())
+            expected = self.documented.get(name, Counts())
             is_equal, text = compare(found, expected)
             meaning = "a few files less do no harm" if is_small_shortfall(found, expected) else "this is not the published set"
             if is_equal:

@@ -218,7 +218,7 @@ class _PairCounter:
         for rows, columns in self._speakers(first, second):
             same = bins[rows, columns]
             counts_2B[0] += self._counts(same[np.triu_indices(len(same), k=1)] if first == second else same)
-        pass
+        counts_2B[1] -= counts_2B[0]
         return counts_2B
 
     def _counts(self, bins: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Run the parts of a stage as processes: here, or (by the same contract) on a cluster.
+"""Run the parts of a stage as processes of this machine, and say what became of parts that failed, wherever they ran.
 
-`launch(command, num_parts, log_folder, threads)` starts `command` once per part with `{part}` replaced by 0, 1, ...
-and returns when all have ended well, or raises PartsFailed with the end of the first failed part's log.
+`launch_local(command, num_parts, log_folder, threads=...)` starts `command` once per part with `{part}` replaced by 0, 1, ...
+and returns when all have ended well, or raises PartsFailed with the end of the first failed part's log. Parts of a cluster
+keep the same contract (slurm_array.py); launchers.py knows which launcher has which name.
 """
 
 import ctypes
@@ -11,12 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from steps.core.errors import EXIT_BUG, EXIT_USER
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+TAIL_LINES = 20  # of a failed part's log
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -26,6 +29,22 @@ class PartsFailed(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """Settings of the launcher "local": there is nothing to set."""
+
+    type: str = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a part ended badly, in words that follow "part 3", and whether the user can repair it."""
+
+    how: str
+    repairable: bool
+    log: Path
 
 
 def launch_local(
@@ -42,19 +61,18 @@ def launch_local(
     """
     log_folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    logs = [log_folder / f"part.{part}.log" for part in range(num_parts)]
+    logs = [log_path(log_folder, part) for part in range(num_parts)]
     processes: list[subprocess.Popen] = []
     try:
         for part, log in enumerate(logs):
-            line = [argument.replace("{part}", str(part)) for argument in command]
             with open(log, "wb") as file:
                 process = subprocess.Popen(
-                    line,
+                    line_of(command, part),
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=file,
                     env=environment,
-                    preexec_fn=functools.partial(_die_with_parent, os.getpid()),
+                    preexec_fn=functools.partial(die_with_parent, os.getpid()),
                 )
             processes.append(process)
         while any(process.poll() is None for process in processes):
@@ -63,17 +81,60 @@ def launch_local(
     except BaseException:
         _stop(processes)
         raise
-    _raise_if_failed([process.returncode for process in processes], logs)
+    raise_if_failed(
+        {
+            part: Failure(how=ending(process.returncode), repairable=process.returncode == EXIT_USER, log=logs[part])
+            for part, process in enumerate(processes)
+            if process.returncode != 0
+        },
+        num_parts,
+    )
 
 
-LAUNCHERS = {"local": launch_local}
+def log_path(log_folder: Path, part: int) -> Path:
+    """Where a part's messages go."""
+    return log_folder / f"part.{part}.log"
 
 
-def _die_with_parent(parent: int) -> None:
+def line_of(command: Sequence[str], part: int) -> list[str]:
+    """The words of one part's command."""
+    return [word.replace("{part}", str(part)) if word == "{part}" else word for word in command]
+
+
+def die_with_parent(parent: int) -> None:
+    """Called in a child before its program starts: the kernel kills it when its parent dies (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(EXIT_BUG)
+
+
+def ending(status: int) -> str:
+    """A process's exit status in words: a negative one is a signal."""
+    return f"ended with status {status}" if status >= 0 else f"ended with signal {signal.Signals(-status).name}"
+
+
+def raise_if_failed(failures: Mapping[int, Failure], num_parts: int) -> None:
+    """Raise PartsFailed, with the end of the first failed part's log, if any part failed."""
+    if not failures:
+        return
+    failed = sorted(failures)
+    first = failures[failed[0]]
+    # A repairable failure has its message on the last line(s) already; a bug needs the whole tail.
+    text = "\n".join(f"    {line}" for line in _tail(first.log)) or "    (it is empty)"
+    raise PartsFailed(
+        f"{len(failed)} of {num_parts} parts failed ({', '.join(map(str, failed[:10]))}); "
+        f"part {failed[0]} {first.how}; the end of {first.log}:\n{text}\n"
+        "what the parts finished is kept: repair the cause and rerun",
+        EXIT_USER if all(each.repairable for each in failures.values()) else EXIT_BUG,
+    )
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+    except OSError as error:
+        return [f"(cannot be read: {error.strerror})"]
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:
@@ -85,21 +146,3 @@ def _stop(processes: Sequence[subprocess.Popen]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _raise_if_failed(statuses: Sequence[int], logs: Sequence[Path]) -> None:
-    failed = [part for part, status in enumerate(statuses) if status != 0]
-    if not failed:
-        return
-    first = failed[0]
-    how = f"status {statuses[first]}" if statuses[first] > 0 else f"signal {signal.Signals(-statuses[first]).name}"
-    tail = logs[first].read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-    status = EXIT_USER if all(statuses[part] == EXIT_USER for part in failed) else EXIT_BUG
-    # A repairable failure has its message on the last line(s) already; a bug needs the whole tail.
-    text = "\n".join(f"    {line}" for line in tail)
-    raise PartsFailed(
-        f"{len(failed)} of {len(statuses)} parts failed ({', '.join(map(str, failed[:10]))}); "
-        f"part {first} ended with {how}; the end of {logs[first]}:\n{text}\n"
-        "what the parts finished is kept: repair the cause and rerun",
-        status,
-    )

@@ -97,8 +97,9 @@ class Block:
         early_L, late_L = early_L ^ _ZEROS, late_L ^ _ZEROS
         is_plain = (((early_L + _TENS) | early_L | (late_L + _TENS) | late_L) & _HIGH) == 0
         digits_L = _value_of_digits(early_L) * np.uint64(10**8) + _value_of_digits(late_L)
-        # One division of two exact numbers is rounded once: the nearest there is (Clinger 1990).
-        is_plain &= (length_L <= 16) & (length_L > (decimals_L >= 0)) & (digits_L <= np.uint64(1 << 53))
+        # 15 digits and a point, or 16 digits: the quotient of two numbers that are exact, or one number, is rounded once and
+        # so the nearest there is (Clinger 1990).
+        is_plain &= (length_L <= 16) & (length_L > (decimals_L >= 0))
         value_L = digits_L.astype(np.float64) / _POWERS[np.maximum(decimals_L, 0)]
         np.negative(value_L, out=value_L, where=negative_L)
         for line in np.flatnonzero(~is_plain):

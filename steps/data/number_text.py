@@ -34,10 +34,8 @@ def format_numbers(values_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # rounding below might decide.
     is_plain = (size_N >= 1e-4) & (size_N < 999_999_999.0)
     size_N = np.where(is_plain, size_N, 1.0)
+    # Beside a power of ten the logarithm may be rounded to it: both ways lead to the same nine digits.
     power_N = np.floor(np.log10(size_N)).astype(np.int64)
-    scaled_N = size_N * _POWERS[8 - power_N]
-    # The logarithm may be off by one beside a power of ten.
-    power_N += (scaled_N >= 1e9).astype(np.int64) - (scaled_N < 1e8)
     scaled_N = size_N * _POWERS[8 - power_N]
     digits_N = np.rint(scaled_N)
     is_plain &= np.abs(scaled_N - np.floor(scaled_N) - 0.5) > 1e-6  # scaled_N is off by 6e-8 at most

@@ -91,6 +91,9 @@ def test_cosine_statistics_of_an_item_do_not_depend_on_the_others_nor_on_threads
     part = cosine_cohort_statistics(items[chosen], cohort, top_n=50, threads=3)
     np.testing.assert_array_equal(part.mean, whole.mean[chosen])
     np.testing.assert_array_equal(part.std, whole.std[chosen])
+    for item in (0, 255, 529):  # a product with a single row is another routine
+        alone = cosine_cohort_statistics(items[item : item + 1], cohort, top_n=50)
+        assert (alone.mean[0], alone.std[0]) == (whole.mean[item], whole.std[item])
 
 
 def test_cosine_statistics_refuse_what_the_others_refuse():

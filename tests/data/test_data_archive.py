@@ -224,13 +224,13 @@ def test_windows_come_back_entry_by_entry_from_several_arks(tmp_path, monkeypatc
     np.testing.assert_array_equal(matrix_ND, expected)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_embeddings_that_are_no_numbers_are_named(tmp_path, value):
+@pytest.mark.parametrize(("value", "place"), [(np.nan, 1), (np.inf, 18), (-np.inf, 7)])
+def test_embeddings_that_are_no_numbers_are_named(tmp_path, value, place):
     items = {"a": np.ones((2, 6)), "b": np.ones((3, 6)), "c": np.ones(6)}
     archives.write_scp(tmp_path, archives.write_ark(tmp_path / "x.ark", items.items()), name="embeddings.scp")
     content = bytearray((tmp_path / "x.ark").read_bytes())
-    end_of_b = content.index(b"c \0BFV")
-    content[end_of_b - 4 : end_of_b] = np.float32(value).tobytes()
+    begin = content.index(b"c \0BFV") - 4 * place  # the last of b's 18 numbers, the first, one between
+    content[begin : begin + 4] = np.float32(value).tobytes()
     (tmp_path / "x.ark").write_bytes(content)
     for read in (archives.read_embeddings, archives.read_windows):
         with pytest.raises(

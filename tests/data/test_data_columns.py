@@ -109,6 +109,8 @@ def test_untidy_lines_keep_their_numbers(tmp_path):
     [
         (b"a b 1\nc d\ne f g 2\n", r"x.txt:2: malformed 'c d'"),
         (b"a b 1\n\nc d 2 3\n", r"x.txt:3: malformed 'c d 2 3'"),
+        (b"a b 1\n b 1\n", r"x.txt:2: malformed ' b 1'"),
+        (b"a  1\n", r"x.txt:1: malformed 'a  1'"),
         (b"a b\0 1\n", r"x.txt:1: malformed"),
         (b"a b 1\n\xff\xfe\n", "UTF-8"),
         (b"", None),
@@ -155,7 +157,7 @@ def test_a_table_numbers_ids_as_a_dictionary_does():
 
 def test_ids_with_one_hash_stay_two(monkeypatch):
     monkeypatch.setattr(IdTable, "_home", lambda self, words: np.zeros(len(words), dtype=np.int64))
-    ids = [b"%d" % (n % 50) for n in range(200)]
+    ids = [b"beginning%d" % (n % 50) for n in range(200)]  # alike in their first word, too
     table = IdTable()
     numbers = table.numbers(words_of(ids))
     assert [table.ids[n] for n in numbers] == ids

@@ -109,6 +109,7 @@ def test_a_trial_listed_twice_takes_two_scores_in_their_order(tmp_path):
     [
         ("b c 1\n\na b 2\n", r"s.txt: no score for 1 of 3 trials of list, the first that of 'c' and 'a' \(trial 3\)"),
         ("a b 1\nb c 2\nc a 3\na b 4\n", r"s.txt:4: a second score of 'a' and 'b', after that in line 1"),
+        ("a b 1\nb c 2\nc a 3\nc a 4\n", r"s.txt:4: a second score of 'c' and 'a', after that in line 3"),
         ("a b 1\nb c 2\nc a 3\nb a 4\n", r"s.txt:4: a score of 'b' and 'a', which is no trial of list"),
         ("a b 1\n\nb x 2\nc a 3\n", r"s.txt:3: a score of 'b' and 'x', which is no trial of list"),
         ("a b 1\nb c nan\nc a 3\n", r"s.txt:2: score nan for 'b' and 'c'; expected finite"),

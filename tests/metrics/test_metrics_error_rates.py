@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from steps.metrics import curve
 from steps.metrics.cllr import min_cllr_of_curve
-from steps.metrics.costs import min_dcf_of_curve
+from steps.metrics.costs import min_dcf, min_dcf_of_curve
 from steps.metrics.curve import error_curve
 from steps.metrics.error_rates import det_points, eer, eer_of_curve, eer_rocch, eer_rocch_of_curve, error_rates
 
@@ -118,6 +118,17 @@ def test_sorted_counts_give_the_figures_of_weights_of_one_bit_for_bit(monkeypatc
     # Blocks on one edge of the hull may be put together in another order, which is a matter of the last bit.
     assert eer_rocch_of_curve(counted) == pytest.approx(eer_rocch_of_curve(weighed), abs=1e-15)
     assert min_cllr_of_curve(counted) == pytest.approx(min_cllr_of_curve(weighed), abs=1e-15)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_least_cost_is_found_without_a_look_at_every_threshold(swap):
+    rng = np.random.default_rng(9)
+    scores = [rng.normal(1, 1, 60_000), rng.normal(0, 1, 80_000)]
+    target, nontarget = scores[::-1] if swap else scores
+    p_miss, p_fa = error_curve(target, nontarget).rates()
+    for prior in np.linspace(0.05, 0.95, 19).tolist():
+        expected = (prior * p_miss + (1 - prior) * p_fa).min() / min(prior, 1 - prior)
+        assert min_dcf(target, nontarget, prior) == expected
 
 
 @pytest.mark.parametrize("seed", range(60))
