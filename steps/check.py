@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
@@ -114,16 +115,24 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
         begins = built[system]["train"].init
         if begins:
             visit(begins, (*chain, system))
+        train.check_together(SimpleNamespace(**built[system]))
         network = built[system]["system"].model or system
         plans[system] = Plan(
             system=system, files=files, assignments=chosen, **_shared_folders(built[system]),
-            model=f"{network}/model", embeddings=f"{network}/embeddings", scores=f"{system}/scores",
+            model=f"{network}/model", embeddings=_embeddings(recipe, network, built[system], chosen), scores=f"{system}/scores",
             begins=plans[begins].model if begins else "-", last=8 if system in systems else 4,
         )  # fmt: skip
 
     for system in systems:
         visit(system, ())
     return list(plans.values())
+
+
+def _embeddings(recipe: Path, network: str, settings: Settings, assignments: Sequence[str]) -> str:
+    """The folder of a system's embeddings: that of the network's own, or one beside it where they are cut in another way."""
+    own = build([recipe / f"{network}.toml"], STAGES, [f"system.name={network}", *assignments])
+    text = _decides(settings, ["embed"])
+    return f"{network}/embeddings" if _decides(own, ["embed"]) == text else f"{network}/embeddings-{_hash(text)[:8]}"
 
 
 def for_predecessor(assignments: Iterable[str]) -> list[str]:
@@ -154,6 +163,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
         plain = build(base.files, STAGES, [f"system.name={base.system}", *base.assignments])
         name = f"{found.name}.{point.name}"
         settings = build(files, STAGES, [f"system.name={name}", *chosen])
+        train.check_together(SimpleNamespace(**settings))
         apart = tuple(_names_apart(found.name, plain, settings))
         settings = build(files, STAGES, [f"system.name={name}", *chosen, *apart])
         model = owners.setdefault(_key(settings, UP_TO_TRAINING), f"{home}/model")

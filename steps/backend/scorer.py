@@ -16,7 +16,7 @@ from steps.backend.estimator import class_means, get_state, require_fitted, set_
 from steps.backend.ht_plda import HTPLDA
 from steps.backend.items import Items
 from steps.backend.learned import LearnedScorer
-from steps.backend.linkage import LinkageScoring
+from steps.backend.linkage import LinkageScoring, linkage_heights
 from steps.backend.pairs import dot, negative_euclidean, score_matrix, score_trials, siamese
 from steps.backend.pairwise import PairwiseScoring
 from steps.backend.plda import PLDA
@@ -230,8 +230,7 @@ class _WindowFeatures:
         self.windows = _windows(items)
 
     def __call__(self, enrol_P: np.ndarray, test_P: np.ndarray) -> np.ndarray:
-        heights = [LinkageScoring(method).heights(self.windows, enrol_P, test_P) for method in LINKAGES]
-        return np.stack(heights, axis=1)
+        return linkage_heights(self.windows, enrol_P, test_P, methods=LINKAGES)
 
 
 def _windows(items: Items) -> Windows:

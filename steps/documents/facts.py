@@ -24,7 +24,7 @@ class RecipeFacts:
 
 def read_facts(home: Path) -> RecipeFacts:
     """Return what recipe.toml ([recipe] systems, default, not_run; [report] title, reference) and paper.toml ([[published]]) say;
-    both may lack. Without a reference it is the recipe's default system.
+    both may lack. Without a reference it is the first of the recipe's default systems.
 
     Raises:
         RecipeError: not TOML, a wrong type, or an unknown key of a published figure.
@@ -32,7 +32,7 @@ def read_facts(home: Path) -> RecipeFacts:
     path = home / "recipe.toml"
     tables = read_toml(path)
     table, report = tables.get("recipe", {}), tables.get("report", {})
-    title, reference = report.get("title", ""), report.get("reference", "") or table.get("default", "")
+    title, reference = report.get("title", ""), report.get("reference", "") or table.get("default", "").partition(",")[0]
     systems, not_run = table.get("systems", []), table.get("not_run", {})
     if not (_all_text([title, reference], list) and _all_text(systems, list) and _all_text(not_run, dict)):
         raise RecipeError(

@@ -30,6 +30,7 @@ class _Panel:
 
 _PANELS = (
     _Panel("loss", "Training loss"),
+    _Panel("log_likelihood", "Log-likelihood per frame (nats)"),
     _Panel("accuracy", "Training accuracy (%)", 100.0),
     _Panel("dev_eer", "EER of the dev set (%)", 100.0),
     _Panel("learning_rate", "Learning rate", may_be_log=True),
