@@ -9,7 +9,6 @@ list that is reported.
 """
 
 import time
-from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
 
 if TYPE_CHECKING:
-    from steps.data.trials import Trials
+    from steps.data.score_files import TrialIndex
 
 METHODS = ("logistic", "mean", "gender_gated")
 CRITERIA = ("cllr", "min_dcf", "act_dcf", "eer")
@@ -72,7 +71,7 @@ _OF_GREEDY = ("max_systems", "criterion", "folds")
 class Scored:
     """The trials of a list that every system has scored."""
 
-    trials: "Trials"
+    trials: "TrialIndex"
     scores_NK: np.ndarray
     num_missing: int
     speakers: dict[str, str]  # of utterances, and of models enrolled with several
@@ -82,7 +81,7 @@ class Scored:
 def work(job: Job, unit: str) -> None:
     """Fit the fusion on dev trials, fuse every list, compute every figure."""
     from steps.data.manifests import read_utt2spk
-    from steps.data.trials import read_scores, write_scores
+    from steps.data.score_files import write_score_index
     from steps.results.figures import list_figures, one_line
     from steps.results.record import write_result
 
@@ -103,8 +102,7 @@ def work(job: Job, unit: str) -> None:
         scored = _scored(job, path, folders, utt2spk, genders)
         written = []
         for target, values in zip((job.out / path.name, job.out / "llr" / path.name), fuse(scored), strict=True):
-            write_scores(target, scored.trials.enrol_ids, scored.trials.test_ids, values)
-            written.append(read_scores(target)[2])
+            written.append(write_score_index(target, scored.trials, values))
         figures[path.stem] = list_figures(
             path.stem, scored.trials, *written, scored.speakers, settings=job.settings.score, plots=job.out / "plots"
         ) | {"num_missing": scored.num_missing}
@@ -239,17 +237,24 @@ def _scored(job: Job, path: Path, folders: list[Path], utt2spk: dict[str, str], 
             all have scored, a score of no trial, or one trial scored twice.
     """
     from steps.data.enrolment import model_speakers, read_models
-    from steps.data.trials import Trials, read_trials
+    from steps.data.score_files import read_trial_index
+    from steps.data.score_matching import match_scores
 
-    trials = read_trials(path)
-    columns_KN = np.stack([_column(path, trials, folder / path.name) for folder in folders])
-    kept = np.flatnonzero(np.isfinite(columns_KN).all(axis=0))
-    if kept.size < len(trials):
-        _refuse_missing(job, path, trials, columns_KN, [folder / path.name for folder in folders])
+    trials = read_trial_index(path)
+    # Trials to train on may be fewer: a back end that is itself trained on held-out speakers leaves out those it has heard.
+    may_miss = job.settings.score.allow_missing or path.parent.name == "calibration"
+    columns_KN = np.full((len(folders), len(trials)), np.nan)
+    for column_N, folder in zip(columns_KN, folders, strict=True):
+        scores, rows = match_scores(trials, folder / path.name, allow_missing=may_miss, list_name=str(path))
+        column_N[rows] = scores
+    kept = np.isfinite(columns_KN).all(axis=0)
+    if not kept.any():
+        raise RecipeError(f"{path}: no trial has been scored by all systems; run stage 6 of each again")
+    if not kept.all():
+        job.log.warning("%s: %d of %d trials are not scored by all systems and are left out", path, (~kept).sum(), kept.size)
     models_file = path.parents[1] / "enrolment" / path.name
     models = read_models(models_file) if path.parent.name == "trials" and models_file.is_file() else {}
-    sides = [[side[i] for i in kept] for side in (trials.enrol_ids, trials.test_ids)]
-    trials = Trials(*sides, trials.is_target[kept])
+    trials = trials.select(kept)
     odds = None
     if genders is not None:
         # A speaker enrolled with several utterances is predicted by the mean of their log odds.
@@ -257,68 +262,16 @@ def _scored(job: Job, path: Path, folders: list[Path], utt2spk: dict[str, str], 
         predicted = {name: float(np.mean(values)) for name, values in known.items()} | genders
         odds = np.array(_of_sides(predicted, trials, f"line in {folders[0] / 'gender.txt'}; run stage 6")).T
     speakers = utt2spk | model_speakers(models, utt2spk, str(models_file))
-    return Scored(trials, columns_KN[:, kept].T, columns_KN.shape[1] - kept.size, speakers, odds)
+    return Scored(trials, columns_KN[:, kept].T, int((~kept).sum()), speakers, odds)
 
 
-def _of_sides(values: dict[str, Any], trials: "Trials", what: str) -> list[list[Any]]:
+def _of_sides(values: dict[str, Any], trials: "TrialIndex", what: str) -> list[list[Any]]:
     """The value of both sides of each trial."""
-    lost = sorted({name for side in (trials.enrol_ids, trials.test_ids) for name in side} - values.keys())
+    used = {trials.ids[number] for number in np.unique([trials.enrol_P, trials.test_P]).tolist()}
+    lost = sorted(used - values.keys())
     if lost:
         raise RecipeError(f"fusion: {len(lost)} utterances, such as '{lost[0]}', have no {what} again")
     return [[values[name] for name in side] for side in (trials.enrol_ids, trials.test_ids)]
-
-
-def _column(path: Path, trials: "Trials", scores_path: Path) -> np.ndarray:
-    """The score of each trial, NaN where the file has none. A pair that the list holds twice must be there twice."""
-    from steps.data.trials import read_scores
-
-    enrol_ids, test_ids, scores = read_scores(scores_path)
-    if enrol_ids == trials.enrol_ids and test_ids == trials.test_ids:
-        return scores
-    wanted = {key: row for row, key in enumerate(_occurrences(trials.enrol_ids, trials.test_ids))}
-    column = np.full(len(trials), np.nan)
-    for row, key in enumerate(_occurrences(enrol_ids, test_ids)):
-        if key not in wanted:
-            enrol, test, before = key
-            what = f"is scored {before + 1} times" if (enrol, test, 0) in wanted else "is no trial"
-            raise RecipeError(
-                f"{scores_path}:{_line_number(scores_path, row)}: '{enrol} {test}' {what} of {path} ({len(trials)} trials, "
-                f"{len(scores)} scores); expected the scores of that list; run stage 6 of this system again"
-            )
-        column[wanted[key]] = scores[row]
-    return column
-
-
-def _occurrences(enrol_ids: list[str], test_ids: list[str]) -> list[tuple[str, str, int]]:
-    """Each pair with the number of times that it was there before."""
-    seen: Counter[tuple[str, str]] = Counter()
-    keys = []
-    for pair in zip(enrol_ids, test_ids, strict=True):
-        keys.append((*pair, seen[pair]))
-        seen[pair] += 1
-    return keys
-
-
-def _line_number(path: Path, row: int) -> int:
-    """The line of the row-th line that is not blank."""
-    numbers = [number for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1) if line.strip()]
-    return numbers[row]
-
-
-def _refuse_missing(job: Job, path: Path, trials: "Trials", columns_KN: np.ndarray, score_paths: list[Path]) -> None:
-    lost_KN = np.isnan(columns_KN)
-    lost_N = lost_KN.any(axis=0)
-    row = int(lost_N.argmax())
-    where = score_paths[int(lost_KN[:, row].argmax())]
-    # Trials to train on may be fewer: a back end that is itself trained on held-out speakers leaves out those it has heard.
-    may_miss = job.settings.score.allow_missing or path.parent.name == "calibration"
-    if not may_miss or lost_N.all():
-        raise RecipeError(
-            f"{path}:{_line_number(path, row)}: trial '{trials.enrol_ids[row]} {trials.test_ids[row]}' has no score in {where} "
-            f"({lost_N.size} trials, {int(lost_N.sum())} not scored by all systems); run stage 6 of this system again, or set "
-            "score.allow_missing = true"
-        )
-    job.log.warning("%s: %d of %d trials are not scored by all systems and are left out", path, lost_N.sum(), lost_N.size)
 
 
 STAGE = Stage(

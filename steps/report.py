@@ -120,7 +120,7 @@ def recipe_markdown(home: Path) -> str:
 
 def examine(job: Job, records: Records, folders: Mapping[str, Path], reference: str) -> Findings:
     """Read the scores of each pooled list: compare systems with the reference, and draw what needs scores."""
-    from steps.data.trials import read_trials
+    from steps.data.score_files import read_trial_index
     from steps.documents import comparison, drawing
 
     settings, found = job.settings.report, Findings()
@@ -129,7 +129,7 @@ def examine(job: Job, records: Records, folders: Mapping[str, Path], reference: 
     if reference not in fingerprints:
         job.log.info("no comparison: the reference system '%s' is not among those given (report.reference)", reference)
     for name in pooled_lists(list_names(records.systems)):
-        trials = read_trials(job.input("manifests") / "trials" / f"{name}.txt")
+        trials = read_trial_index(job.input("manifests") / "trials" / f"{name}.txt")
         shown = [record for record in records.systems if name in record["trials"]]
         scored = {r["system"]: comparison.read_scored(trials, folders[r["system"]], name) for r in shown}
         if reference in scored and len(scored) > 1:

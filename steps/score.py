@@ -6,6 +6,7 @@ Writes <trial list>.txt (raw scores), llr/<trial list>.txt (calibrated), calibra
 calibration was fitted on), backend.safetensors, calibration.json, gender.txt, result.json, plots/.
 """
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def _scorer(job: Job) -> tuple["Scorer", Path | None, set[str]]:
     s, head = job.settings.score, job.input("embeddings") / "pair_head.json"
     elsewhere, apart = job.inputs["backend"], set()
     try:
-        scorer = Scorer(s, files.read_json(head) if head.is_file() else None)
+        scorer = Scorer(s, files.read_json(head) if head.is_file() else None, threads=len(os.sched_getaffinity(0)))
     except ValueError as error:
         raise RecipeError(f"[score]: {error}") from None
     if elsewhere is not None:
@@ -163,9 +164,9 @@ def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, apart: set[s
     dev, utt2spk = _read(job, "dev"), _speakers(job)
     rows = _rows(job, dev, path, utt2spk)
     scores = _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows))
-    sides = (rows.trials.enrol_ids, rows.trials.test_ids)
-    kept_P = np.array([not {utt2spk[a], utt2spk[b]} & apart for a, b in zip(*sides, strict=True)])
-    if not kept_P.all():
+    if apart:
+        of_apart = np.array([utt2spk[name] in apart for name in rows.trials.ids])
+        kept_P = ~(of_apart[rows.trials.enrol_P] | of_apart[rows.trials.test_P])
         rows, scores = rows.taken(kept_P), scores[kept_P]
     try:
         calibrator.fit(rows, scores, dev, "dev")
@@ -194,11 +195,10 @@ def _scored(scorer: "Scorer", embedded: "Embedded", rows: "TrialRows") -> np.nda
 
 def _write_scores(path: Path, rows: "TrialRows", scores: np.ndarray) -> np.ndarray:
     """Write a score file; the scores as it holds them, so that whoever reads it finds the figures that are reported."""
-    from steps.data.trials import read_scores, write_scores
+    from steps.data.score_files import write_score_index
 
     path.parent.mkdir(exist_ok=True)
-    write_scores(path, rows.trials.enrol_ids, rows.trials.test_ids, scores)
-    return read_scores(path)[2]
+    return write_score_index(path, rows.trials, scores)
 
 
 def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _draw_trials(job: Job, scorer: "Scorer", test: "Embedded", rows: "TrialRows"
 
 def narrow(tables: dict[str, Any]) -> dict[str, Any]:
     """Where no task is run, what is said of them decides nothing."""
-    return tables if tables["tasks"]["run"] else tables | {"tasks": {"run": []}}
+    return tables if tables.get("tasks", {}).get("run") else tables | {"tasks": {"run": []}}
 
 
 def _write_genders(job: Job, test: "Embedded") -> None:

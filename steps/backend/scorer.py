@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steps.backend.adaptation import Coral, adapt_coral_plus, adapt_kaldi
-from steps.backend.cosine import cosine_matrix, cosine_pairs
+from steps.backend.cosine import cosine_pairs
 from steps.backend.dominant_sets import DominantSetScoring
 from steps.backend.enrolment import average_scores, plda_enrolment
 from steps.backend.estimator import class_means, get_state, require_fitted, set_state, speaker_codes
@@ -20,7 +20,15 @@ from steps.backend.linkage import LinkageScoring, linkage_heights
 from steps.backend.pairs import dot, negative_euclidean, score_matrix, score_trials, siamese
 from steps.backend.pairwise import PairwiseScoring
 from steps.backend.plda import PLDA
-from steps.backend.score_norm import CohortStatistics, cohort_statistics_in_batches, s_norm, speaker_means, t_norm, z_norm
+from steps.backend.score_norm import (
+    CohortStatistics,
+    cohort_statistics_in_batches,
+    cosine_cohort_statistics,
+    s_norm,
+    speaker_means,
+    t_norm,
+    z_norm,
+)
 from steps.backend.settings import LINKAGES, OF_WINDOWS, TRAINED, Score
 from steps.backend.simplified_plda import SimplifiedPLDA
 from steps.backend.transforms import LDA, Chain, LengthNorm, MeanSubtraction, Speakers, Whitening
@@ -33,12 +41,13 @@ class Scorer:
     Args:
         settings: what to do.
         pair_head: of a siamese network, for the back end "siamese": see pairs.py.
+        threads: at work on cohort scores at the same time; they change no number.
     """
 
-    def __init__(self, settings: Score, pair_head: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, settings: Score, pair_head: Mapping[str, Any] | None = None, *, threads: int = 1) -> None:
         if settings.backend == "siamese" and pair_head is None:
             raise ValueError("backend = 'siamese': expected the network of a siamese head (pair_head.json), found another one")
-        self.settings, self.pair_head = settings, pair_head
+        self.settings, self.pair_head, self.threads = settings, pair_head, threads
         self.chain = Chain([_transform(name, settings) for name in settings.transforms])
         self.model = _model(settings)
 
@@ -179,13 +188,13 @@ class Scorer:
     def _against_cohort(self, items: Items) -> CohortStatistics:
         require_fitted(self, "cohort_CD_")
         top_n = "all" if self.settings.norm in ("z_norm", "t_norm", "s_norm") else self.settings.norm_top
+        if self.settings.backend == "cosine":
+            return cosine_cohort_statistics(items.vectors(), self.cohort_CD_, top_n=top_n, threads=self.threads)
         return cohort_statistics_in_batches(self._matrix, items.vectors(), self.cohort_CD_, top_n=top_n)
 
     def _matrix(self, items_ND: np.ndarray, cohort_CD: np.ndarray) -> np.ndarray:
         if self.settings.backend in TRAINED:
             return self.model.score_matrix(items_ND, cohort_CD)
-        if self.settings.backend == "cosine":
-            return cosine_matrix(items_ND, cohort_CD)
         return score_matrix(self._pair_score(items_ND.shape[1]), items_ND, cohort_CD)
 
     def _pair_score(self, dim: int) -> Any:

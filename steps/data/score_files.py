@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ _WRITE_LINES = 1 << 14  # written at a time; small enough for the cache
 class TrialIndex:
     """A trial list: trial p compares ids[enrol_P[p]] with ids[test_P[p]]."""
 
-    ids: list[str]  # each once; sorted where they come from a file
+    ids: list[str]  # each once; sorted if they come from a file
     enrol_P: np.ndarray  # int32
     test_P: np.ndarray  # int32
     is_target: np.ndarray  # [P] bool
@@ -45,7 +46,7 @@ class TrialIndex:
     @classmethod
     def of(cls, enrol_ids: Sequence[str], test_ids: Sequence[str], is_target: np.ndarray) -> TrialIndex:
         """Return the index of trials given as two ids each."""
-        ids = sorted({*enrol_ids, *test_ids})
+        ids = list(dict.fromkeys(chain(enrol_ids, test_ids)))
         number = {name: row for row, name in enumerate(ids)}
         sides = (np.fromiter(map(number.__getitem__, side), np.int32, len(side)) for side in (enrol_ids, test_ids))
         return cls(ids, *sides, np.asarray(is_target, dtype=bool))

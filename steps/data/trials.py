@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from steps.core.errors import RecipeError
+from steps.core.files import atomic_write
 from steps.data.manifests import Utterance
-from steps.data.score_files import TrialIndex, read_score_index, read_trial_index, write_score_index, write_trial_index
+from steps.data.score_files import read_score_index, read_trial_index
 
 # Two lists of references and one of bits: 20 million trials take about 350 MB, and as many scores again.
 MAX_PAIRS = 20_000_000
@@ -76,7 +77,11 @@ def write_trials(path: Path, trials: Trials) -> None:
     Raises:
         RecipeError: there is no trial.
     """
-    write_trial_index(path, TrialIndex.of(trials.enrol_ids, trials.test_ids, trials.is_target))
+    if not len(trials):
+        raise RecipeError(f"{path}: the trial list is empty; expected at least one trial; check what the list is made from")
+    rows = zip(trials.is_target.tolist(), trials.enrol_ids, trials.test_ids, strict=True)
+    with atomic_write(path) as file:
+        file.writelines(f"{int(label)} {enrol} {test}\n" for label, enrol, test in rows)
 
 
 def write_scores(path: Path, enrol_ids: Sequence[str], test_ids: Sequence[str], scores: np.ndarray) -> None:
@@ -93,7 +98,9 @@ def write_scores(path: Path, enrol_ids: Sequence[str], test_ids: Sequence[str], 
         raise ValueError(
             f"{path}: score {scores[first]} for '{enrol_ids[first]}' and '{test_ids[first]}'; expected finite scores"
         )
-    write_score_index(path, TrialIndex.of(enrol_ids, test_ids, np.zeros(len(scores), dtype=bool)), scores)
+    rows = zip(enrol_ids, test_ids, scores.tolist(), strict=True)
+    with atomic_write(path) as file:
+        file.writelines(f"{enrol} {test} {score:.9g}\n" for enrol, test, score in rows)
 
 
 def read_scores(path: Path) -> tuple[list[str], list[str], np.ndarray]:

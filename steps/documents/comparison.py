@@ -14,7 +14,7 @@ from steps.core.errors import RecipeError
 from steps.core.rng import generator
 
 if TYPE_CHECKING:
-    from steps.data.trials import Trials
+    from steps.data.score_files import TrialIndex
 
 Pair = tuple[np.ndarray, np.ndarray]  # (of targets, of non-targets)
 
@@ -36,7 +36,7 @@ class Scored:
         return None if self.llrs_P is None else _split(self.llrs_P, self.is_target)
 
 
-def read_scored(trials: Trials, folder: Path, name: str) -> Scored:
+def read_scored(trials: TrialIndex, folder: Path, name: str) -> Scored:
     """Return the scores and LLRs of a list in the order of its trials.
 
     Raises:
@@ -47,37 +47,24 @@ def read_scored(trials: Trials, folder: Path, name: str) -> Scored:
     return Scored(trials.is_target, scores_P, aligned_scores(trials, llrs) if llrs.is_file() else None)
 
 
-def aligned_scores(trials: Trials, path: Path) -> np.ndarray:
+def aligned_scores(trials: TrialIndex, path: Path) -> np.ndarray:
     """Return the score of each trial [P] of a score file, nan for trials that it leaves out.
 
     Raises:
         RecipeError: a score of a pair that is not in the list, or all scored trials of one kind.
     """
-    from steps.data.trials import read_scores
+    from steps.data.score_matching import match_scores
 
-    enrol_ids, test_ids, values = read_scores(path)
-    scores_P = values
-    if (enrol_ids, test_ids) != (trials.enrol_ids, trials.test_ids):
-        places: dict[tuple[str, str], list[int]] = defaultdict(list)  # a list may hold a pair twice
-        for place, pair in enumerate(zip(trials.enrol_ids, trials.test_ids, strict=True)):
-            places[pair].append(place)
-        pairs = list(zip(enrol_ids, test_ids, strict=True))
-        strays = [pair for pair in pairs if pair not in places]
-        if strays:
-            raise RecipeError(
-                f"{path}: {len(strays)} of {len(pairs)} scores are of pairs that the trial list does not hold, the first "
-                f"'{strays[0][0]}' and '{strays[0][1]}'; the list changed after scoring: run stage 6 (score) again"
-            )
-        scores_P = np.full(len(trials), np.nan)
-        for pair, value in zip(pairs, values, strict=True):
-            scores_P[places[pair]] = value
+    scores, rows = match_scores(trials, path, allow_missing=True)
+    scores_P = np.full(len(trials), np.nan)
+    scores_P[rows] = scores
     truth = trials.is_target[np.isfinite(scores_P)]
     if truth.all() or not truth.any():
         raise RecipeError(f"{path}: {int(truth.sum())} targets in {truth.size} scored trials; expected both kinds")
     return scores_P
 
 
-def trial_speakers(manifests: Path, name: str, trials: Trials) -> Pair:
+def trial_speakers(manifests: Path, name: str, trials: TrialIndex) -> Pair:
     """Return the speakers of both sides of each trial of a list as whole numbers from 0, [P] each.
 
     Raises:

@@ -1,5 +1,6 @@
 """Every figure of a list of scored trials, with its interval and its pictures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from steps.backend.settings import Score
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
+from steps.data.score_files import TrialIndex
 from steps.data.trials import Trials
 from steps.metrics.intervals import interval, speaker_bootstrap
 from steps.metrics.summary import trial_figures
@@ -16,10 +18,10 @@ from steps.results.pictures import write_list_pictures
 
 def list_figures(
     name: str,
-    trials: Trials,
+    trials: Trials | TrialIndex,
     scores: np.ndarray,
     llrs: np.ndarray | None,
-    utt2spk: dict[str, str],
+    utt2spk: Mapping[str, str],
     *,
     settings: Score,
     plots: Path,
@@ -48,14 +50,17 @@ def list_figures(
     return figures
 
 
-def speaker_indices(name: str, trials: Trials, utt2spk: dict[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
+def speaker_indices(name: str, trials: Trials | TrialIndex, utt2spk: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
     """The speaker of both sides of each trial as whole numbers from 0, and how many speakers there are."""
+    index = trials if isinstance(trials, TrialIndex) else TrialIndex.of(trials.enrol_ids, trials.test_ids, trials.is_target)
+    used = np.unique(np.concatenate([index.enrol_P, index.test_P]))
     try:
-        sides = [np.array([utt2spk[utterance] for utterance in side]) for side in (trials.enrol_ids, trials.test_ids)]
+        speakers, code_U = np.unique([utt2spk[index.ids[number]] for number in used.tolist()], return_inverse=True)
     except KeyError as error:
         raise RecipeError(f"trial list {name}: utterance {error} is not in utt2spk; run stage 1 again") from None
-    speakers, index = np.unique(np.concatenate(sides), return_inverse=True)
-    return index[: len(trials)], index[len(trials) :], len(speakers)
+    code_N = np.zeros(len(index.ids), dtype=np.int64)
+    code_N[used] = code_U
+    return code_N[index.enrol_P], code_N[index.test_P], len(speakers)
 
 
 def one_line(figures: dict[str, Any]) -> str:

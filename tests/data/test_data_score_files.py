@@ -53,7 +53,7 @@ def test_files_have_the_bytes_of_plain_loops_and_are_read_again(tmp_path):
 
 def test_an_index_knows_its_rows():
     trials = TrialIndex.of(["b", "a", "b"], ["c", "b", "a"], [True, False, False])
-    assert (trials.ids, trials.num_target, trials.num_nontarget) == (["a", "b", "c"], 1, 2)
+    assert (trials.ids, trials.num_target, trials.num_nontarget) == (["b", "a", "c"], 1, 2)
     rows = trials.rows_of({"b": 7, "a": 4})
     assert [side.tolist() for side in rows] == [[7, 4, 7], [-1, 7, 4]]
     part = trials.select(np.array([2, 0]))

@@ -5,13 +5,14 @@ import pytest
 
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.data.trials import Trials, write_scores
+from steps.data.score_files import TrialIndex
+from steps.data.trials import write_scores
 from steps.documents.comparison import Scored, aligned_scores, calibration_figures, compare_with, read_scored, trial_speakers
 from steps.metrics.cllr import cllr
 from steps.metrics.costs import act_dcf
 from steps.metrics.paired import compare_systems, holm
 
-TRIALS = Trials(["a", "a", "b", "b"], ["c", "d", "c", "d"], np.array([True, False, False, True]))
+TRIALS = TrialIndex.of(["a", "a", "b", "b"], ["c", "d", "c", "d"], np.array([True, False, False, True]))
 
 
 def test_scores_are_matched_by_pair_and_missing_ones_are_nan(tmp_path):
@@ -20,13 +21,13 @@ def test_scores_are_matched_by_pair_and_missing_ones_are_nan(tmp_path):
     scored = read_scored(TRIALS, tmp_path, "s")
     assert [kind.tolist() for kind in scored.pair()] == [[1.0, 4.0], [2.0]]
     assert scored.llr_pair() is None
-    twice = Trials([*TRIALS.enrol_ids, "a"], [*TRIALS.test_ids, "c"], np.append(TRIALS.is_target, True))
-    np.testing.assert_array_equal(aligned_scores(twice, tmp_path / "s.txt"), [1.0, 2.0, np.nan, 4.0, 1.0])
+    twice = TrialIndex.of([*TRIALS.enrol_ids, "a"], [*TRIALS.test_ids, "c"], np.append(TRIALS.is_target, True))
+    np.testing.assert_array_equal(aligned_scores(twice, tmp_path / "s.txt"), [1.0, 2.0, np.nan, 4.0, np.nan])  # scored once
 
 
 def test_scores_of_other_pairs_or_of_one_kind_are_refused(tmp_path):
     write_scores(tmp_path / "s.txt", ["b", "z"], ["d", "d"], np.array([4.0, 2.0]))
-    with pytest.raises(RecipeError, match="1 of 2 scores .* 'z' and 'd'"):
+    with pytest.raises(RecipeError, match="s.txt:2: a score of 'z' and 'd', which is no trial"):
         aligned_scores(TRIALS, tmp_path / "s.txt")
     write_scores(tmp_path / "s.txt", ["b"], ["d"], np.array([4.0]))
     with pytest.raises(RecipeError, match="1 targets in 1 scored trials"):

@@ -1,10 +1,13 @@
-"""The systems of recipes/voxceleb run all their stages on a miniature of VoxCeleb's folders, their networks narrowed."""
+"""Systems of recipes/voxceleb run all their stages on a miniature of VoxCeleb's folders, their networks narrowed.
+
+Here those that differ from one another in more than sizes; `python -m tests.recipes.voxceleb_systems` runs all, at full size.
+"""
 
 import math
 
 import pytest
 
-from tests.recipes.voxceleb_systems import make_data, run_system, systems, trained_on_vox1
+from tests.recipes.voxceleb_systems import covering_systems, make_data, run_system, trained_on_vox1
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +21,7 @@ def exp(tmp_path_factory):
     return tmp_path_factory.mktemp("exp")
 
 
-# Narrowed, these are the networks of other systems: only their size sets them apart.
-SAME_WHEN_NARROW = {f"resnet{depth}_aam" for depth in (18, 101, 152, 221, 293)}
-SAME_WHEN_NARROW |= {"bilstm256_aam", "bilstm1024_aam", "ecapa1024_aam"}
-
-
-@pytest.mark.parametrize("system", [each for each in systems() if each not in SAME_WHEN_NARROW])
+@pytest.mark.parametrize("system", covering_systems())
 def test_a_system_runs_all_its_stages(system, data, exp):
     lists = run_system(system, data.folder, exp, shrink=True)["trials"]
     original = {"vox1_o"} if trained_on_vox1(system) else {"vox1_o", "vox1_e", "vox1_h"}

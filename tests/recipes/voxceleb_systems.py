@@ -30,7 +30,8 @@ RECIPE = Path("recipes/voxceleb")
 STAGES = {module.STAGE.name: module.STAGE for module in (prepare, extract, augment, train, embed, score)}
 # Six training speakers and two updates: what would need more is set to less, whatever the system asks for.
 SHORT = (
-    "prepare.dev_speakers=2", "prepare.dev_min_utterances=2", "train.epochs=1", "train.examples_per_epoch=8",
+    "prepare.dev_speakers=2", "prepare.dev_min_utterances=2", "prepare.other_lists=warn", "train.epochs=1",
+    "train.examples_per_epoch=8",
     "train.batch_size=4",
     "train.average=1", "train.warmup_epochs=0", "train.margin_start_epoch=0", "train.margin_end_epoch=0", "train.threads=1",
     "train.patience=0", "score.replicates=10", "embed.threads=1",
@@ -83,6 +84,25 @@ def in_this_process() -> Iterator[None]:
 def systems() -> list[str]:
     """All systems of the recipe."""
     return tomllib.loads((ROOT / RECIPE / "recipe.toml").read_text())["recipe"]["systems"]
+
+
+def covering_systems() -> list[str]:
+    """Systems of which each makes a choice (of words or of yes and no) that none before it has made; of the rest only sizes differ."""
+    seen: set[tuple[str, str, str]] = set()
+    found = []
+    for system in systems():
+        tables = config.load_layers([ROOT / RECIPE / f"{system}.toml"]).tables
+        chosen = {
+            (section, key, repr(value))
+            for section, table in tables.items()
+            if section not in ("recipe", "report", "site", "system")
+            for key, value in table.items()
+            if isinstance(value, str | bool) or (section, key) == ("score", "transforms")
+        }
+        if not chosen <= seen:
+            found.append(system)
+        seen |= chosen
+    return found
 
 
 def trained_on_vox1(system: str) -> bool:

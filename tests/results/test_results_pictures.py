@@ -63,7 +63,7 @@ def test_a_calibrated_list_has_five_pictures_and_another_two(saved, tmp_path):
 
 
 def test_embeddings_are_drawn_by_both_projections(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("steps.backend.projection.tsne", lambda x: np.asarray(x)[:, :2])
+    monkeypatch.setattr("steps.backend.projection.tsne", lambda x, perplexity: np.asarray(x)[:, :2])
     rng = np.random.default_rng(0)
     write_embedding_pictures(tmp_path, "test", rng.normal(size=(9, 4)), list("aaabbbccc"), genders=list("fffmmm") + [""] * 3)
     assert set(saved) == {"pca.test", "tsne.test"}

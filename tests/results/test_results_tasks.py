@@ -171,7 +171,7 @@ def test_what_cannot_be_drawn_is_said(hard):
     found = figures(hard, settings=TaskSettings(run=("few_shot",), ways=(9,), shots=(1,), replicates=20))
     assert found["few_shot"][0]["accuracy"] is None
     assert any("1-shot 9-way tasks: expected at least 9" in line for line in task_lines(found))
-    with pytest.raises(RecipeError, match=r"score.tasks: identification: protocol: expected .*more than 5 utterances"):
+    with pytest.raises(RecipeError, match=r"tasks.run: identification: protocol: expected .*more than 5 utterances"):
         figures(hard, settings=TaskSettings(run=("identification",), enrol_utterances=5))
 
 

@@ -38,10 +38,10 @@ def test_utterances_are_rows(read):
 
 def test_models_are_items_of_their_own(read):
     rows = read("1 m a3\n0 n a1\n0 b1 a2\n1 m a1\n", "m a1 a2\nn b1 b2\nunused a3\n")
-    assert rows.enrol_P.tolist() == [0, 1, 2, 0]
+    enrolled = [rows.enrol_rows[item].tolist() for item in rows.enrol_P]
+    assert enrolled == [[0, 1], [3, 4], [3], [0, 1]]
     assert rows.test_P.tolist() == [2, 0, 1, 0]
-    assert [each.tolist() for each in rows.enrol_rows] == [[0, 1], [3, 4], [3]]
-    np.testing.assert_array_equal(rows.enrol.vectors(), [[1, 2], [7, 8], [6, 7]])
+    np.testing.assert_array_equal(rows.enrol.vectors()[rows.enrol_P], [[1, 2], [7, 8], [6, 7], [1, 2]])
     assert rows.speakers == {"m": "a", "n": "b", "unused": "a"}
 
 
@@ -61,4 +61,5 @@ def test_missing_embeddings_are_named_or_left_out(read):
 def test_some_of_the_trials(read):
     rows = read("1 m a3\n0 n a1\n0 b1 a2\n", "m a1 a2\nn b1 b2\n").taken(np.array([True, False, True]))
     assert rows.trials.test_ids == ["a3", "a2"]
-    assert (rows.enrol_P.tolist(), rows.test_P.tolist()) == ([0, 2], [2, 1])
+    assert [rows.enrol_rows[item].tolist() for item in rows.enrol_P] == [[0, 1], [3]]
+    assert rows.test_P.tolist() == [2, 1]
