@@ -24,6 +24,7 @@ systems = ["xvector", "resnet_aam"]             # or systems of the recipe
 """
 
 import itertools
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -158,7 +159,7 @@ def _point_value(table: Any, where: str, file: Path) -> Value:
         )
     return Value(
         name=table["name"], number=None,
-        files=tuple(Path(*(file.parent / each).parts) for each in _texts(file, "config", table.get("config", []))),
+        files=tuple(Path(os.path.normpath(file.parent / each)) for each in _texts(file, "config", table.get("config", []))),
         assignments=tuple(assignment_text(key, value) for key, value in table.get("set", {}).items()),
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ def test_a_grid_has_every_value_with_every_other_and_the_last_axis_varies_fastes
     assert sweep.points[3].assignments == (
         "model.width=16", 'score.backend="plda"', 'score.transforms=["mean", "lda"]',
     )  # fmt: skip
-    assert sweep.points[0].files == (tmp_path / ".." / "cosine.toml",)
+    assert sweep.points[0].files == (tmp_path.parent / "cosine.toml",)
     assert sweep.assignments == ("score.replicates=20",)
     assert [value.number for value in sweep.axes[0].values] == [8.0, 16.0]
     assert [value.number for value in sweep.axes[1].values] == [None, None]

@@ -85,3 +85,29 @@ def test_no_output_holds_the_path_it_was_written_under(exp: Path) -> None:
     for path in (exp / "toy").rglob("*"):
         if path.is_file() and path.suffix in (".scp", ".txt", ".jsonl", ".toml") or path.name in ("utt2spk", "roots.json"):
             assert str(exp) not in path.read_text(), path
+
+
+def test_a_sweep_over_scorings_uses_the_network_that_is_there(exp: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "norms.toml"
+    sweep.write_text(
+        '[sweep]\nsystem = "resnet_aam"\nset = { "score.pictures" = [], "score.replicates" = 50 }\n'
+        '[[axis]]\nname = "norm"\nsetting = "score.norm"\nvalues = ["none", "as_norm"]\n'
+    )
+    stamp = (exp / "toy" / "resnet_aam" / "model" / "stamp.json").read_text()
+    options = ("--recipe", "toy", "--sweep", str(sweep), "--exp", str(exp), "--set", "report.histograms=false")
+    done = run_sh(*options, "--stage", "4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line.split()[1] for line in done.stderr.splitlines() if line.startswith("stage ")] == [
+        "4:",
+        "5:",
+        "6:",
+        "6:",
+        "8:",
+        "8:",
+    ]
+    assert (exp / "toy" / "resnet_aam" / "model" / "stamp.json").read_text() == stamp
+    found = json.loads((exp / "toy" / "sweeps" / "norms" / "summary" / "sweep.json").read_text())
+    rates = {point["values"][0]: point["trials"]["toy_o"]["eer"] for point in found["points"]}
+    assert rates["as_norm"] == result(exp, "resnet_aam")["trials"]["toy_o"]["eer"]
+    assert rates["none"] != rates["as_norm"]
+    assert "norm" in (exp / "toy" / "report" / "RESULTS.md").read_text()

@@ -1,0 +1,69 @@
+"""What the points of a sweep found becomes one record, which the tables take."""
+
+import json
+import logging
+
+import pytest
+
+from steps.core import files, stage
+from steps.core.errors import RecipeError
+from steps.sweep import STAGE
+from steps.tables.sweep import check_sweep, point_figure
+
+SWEEP = """
+[sweep]
+title = "Length"
+system = "a"
+form = "matrix"
+across = ["lists"]
+figures = ["eer"]
+[[axis]]
+name = "length, s"
+setting = "embed.window"
+values = [0.5, 1.0]
+"""
+
+
+@pytest.fixture
+def points(tmp_path):
+    (tmp_path / "length.toml").write_text(SWEEP)
+    for number, eer in enumerate((0.2, 0.1)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        record = {"recipe": "r", "system": f"length.{number}", "backend": "cosine", "trials": {"o": {"eer": eer}}}
+        files.write_json(folder / "result.json", record)
+        files.write_json(folder / "stamp.json", {"content": str(eer), "outputs": {}, "plan": {}})
+    return tmp_path
+
+
+def run(folder, *scores: str) -> int:
+    words = ["--set", f"sweep.file={folder / 'length.toml'}", "--out", str(folder / "summary")]
+    words += [word for each in scores for word in ("--scores", str(folder / each))]
+    return stage.run(STAGE, words, logging.getLogger("sweep"))
+
+
+def test_each_point_has_its_values_and_figures(points):
+    assert run(points, "0", "1") == 0
+    found = json.loads((points / "summary" / "sweep.json").read_text())
+    check_sweep(found)
+    assert (found["name"], found["recipe"], found["title"], found["across"]) == ("length", "r", "Length", ["lists"])
+    assert found["axes"] == [{"name": "length, s", "values": ["0.5", "1"], "numbers": [0.5, 1.0]}]
+    assert [(point["values"], point_figure(point, "eer", "o")) for point in found["points"]] == [
+        (["0.5"], (0.2, None)), (["1"], (0.1, None)),
+    ]  # fmt: skip
+    assert found["command"] == "./run.sh --sweep recipes/r/sweeps/length.toml"
+
+
+def test_another_title_is_another_record_and_another_place_is_not(points):
+    assert run(points, "0", "1") == 0
+    first = (points / "summary" / "stamp.json").read_text()
+    assert run(points, "0", "1") == 0
+    assert (points / "summary" / "stamp.json").read_text() == first
+    (points / "length.toml").write_text(SWEEP.replace("Length", "Duration"))
+    assert run(points, "0", "1") == 0
+    assert json.loads((points / "summary" / "sweep.json").read_text())["title"] == "Duration"
+
+
+def test_a_point_without_scores_is_an_error(points):
+    with pytest.raises(RecipeError, match="a folder for each of the 2 points, found 1"):
+        run(points, "0")
