@@ -4,7 +4,7 @@
 lie beside the originals (SA1_RIFF.WAV, SA1.WAV.wav); of each sentence one file is read. SA1 and SA2 are the same text for all.
 
 The speaker lists of ZHAW's clustering experiments: those of 40, 60 and 80 are the first speakers of TEST in the order of their
-paths (`test_list = "40"`), 590 those who are not among the 40 (`train_list = "rest"`), 630 all. Those of 470 and of 100 follow
+paths (`test_list = 40`), 590 those who are not among the 40 (`train_list = "rest"`), 630 all. Those of 470 and of 100 follow
 no rule that is known: give them as a file, with a speaker a line (`train_list = "timit_speakers_470_stratified.txt"`).
 """
 
@@ -46,7 +46,7 @@ class Settings(PublishedSettings):
     corpus: str = "timit"  # name of the corpus, for people
     sa_sentences: bool = True  # whether SA1 and SA2, the same text for everybody, are read
     train_list: str = field("train", decides=False)  # "train" (of TRAIN), "rest" (all not tested), or a file of speakers
-    test_list: str = field("test", decides=False)  # "test" (of TEST), "all", a number of the first of TEST, or a file
+    test_list: int | str = field("test", decides=False)  # "test" (of TEST), "all", a number of the first of TEST, or a file
     halves: bool = True  # the list "halves": models of a speaker's first 8 sentences against everybody's last 2
     sampling_rate: int = 16000  # Hz that is expected; 0 = any
 
@@ -87,7 +87,7 @@ class Settings(PublishedSettings):
     def rows(self, root: Path, site: Mapping[str, str]) -> tuple[str, Path, list[Row]]:
         """Return a row per sentence of those who are trained on or tested."""
         every = self._sentences(root)
-        tested = _speakers(every, root, "test_list", self.test_list, {})
+        tested = _speakers(every, root, "test_list", str(self.test_list), {})
         trained = _speakers(every, root, "train_list", self.train_list, tested) if self.split != "test" else {}
         splits = {row.speaker: "train" for row in every if row.speaker in trained}
         splits |= {row.speaker: "test" for row in every if row.speaker in tested}

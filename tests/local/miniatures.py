@@ -62,13 +62,18 @@ TIMIT = {  # folder -> speakers
 SENTENCES = ("SA1", "SA2", "SI1027", "SI1657", "SI648", "SX115", "SX205", "SX25", "SX295", "SX385")
 
 
-def make_timit(folder: Path, *, lower: bool = False, form: str = "NIST", names: tuple[str, ...] = ("{}.WAV",)) -> Path:
-    """Make <folder>/TIMIT: each sentence in every one of the forms `names`; with `lower`, all names are in small letters."""
+def make_timit(
+    folder: Path, *, lower: bool = False, form: str = "NIST", names: tuple[str, ...] = ("{}.WAV",), count: int = 10
+) -> Path:
+    """Make <folder>/TIMIT: each sentence in every one of the forms `names`; with `lower`, all names are in small letters.
+
+    `count`: of the sentences of each speaker.
+    """
     number = 0
     for part, regions in TIMIT.items():
         for region, speakers in regions.items():
             for speaker in speakers:
-                for sentence in SENTENCES:
+                for sentence in SENTENCES[:count]:
                     number += 1
                     for name in names:
                         path = f"TIMIT/{part}/{region}/{speaker}/{name.format(sentence)}"
@@ -127,7 +132,8 @@ def make_vctk(folder: Path, top: str = "VCTK-Corpus-0.92") -> Path:
                 write_audio(folder / top / name, number := number + 1, rate=48000)
     (folder / top / "wav48_silence_trimmed" / "log.txt").write_text("trimmed\n")
     (folder / top / "speaker-info.txt").write_text(
-        "ID  AGE  GENDER  ACCENTS  REGION COMMENTS \np225  23  F    English    Southern  England\np226  22  M    English    Surrey\n"
+        "ID  AGE  GENDER  ACCENTS  REGION COMMENTS \n"
+        "p225  23  F    English    Southern  England\np226  22  M    English    Surrey\n"
         "p280  25  F    Unknown    France  (mic2 files unavailable)\np315  18  M  American  New England (Text unavailable)\n"
         "s5  22  F    British"
     )
@@ -154,7 +160,7 @@ def make_speechocean762(folder: Path, top: str = "speechocean762") -> Path:
 
 
 def make_audiomnist(folder: Path, top: str = "AudioMNIST") -> Path:
-    """Make AudioMNIST: six speakers, two digits, two repetitions; an age is a word, as one is there; notes lie among the audio."""
+    """Make AudioMNIST: six speakers, two digits, two repetitions; notes lie among the audio."""
     table = {}
     for speaker in ("01", "02", "12", "26", "28", "60"):
         gender = "male" if speaker < "12" else "female"

@@ -67,7 +67,7 @@ def test_trials_may_be_of_different_chapters_only(original, tmp_path):
     assert trials.num_target == 3 * 2 * 2
     assert all(
         a.split("-")[1] != b.split("-")[1]
-        for a, b in zip(trials.enrol_ids, trials.test_ids)
+        for a, b in zip(trials.enrol_ids, trials.test_ids, strict=True)
         if a.split("-")[0] == b.split("-")[0]
     )
 
@@ -141,13 +141,17 @@ def test_counts_are_compared_with_the_documented_ones(data, tmp_path, log, monke
     monkeypatch.setattr("local.listing.documented.SMALL_SHORTFALL", 0.1)
     run(data, tmp_path / "z", wrong_counts="refuse")
     assert "train-clean-100: 11 utterances (documented: 12), 3 speakers; a few files less do no harm" in log.text
+    for number in range(3):
+        write_audio(data / "LibriSpeech" / "train-clean-100" / "60" / "198" / f"60-198-000{5 + number}.flac")
+    with pytest.raises(RecipeError, match=r"train-clean-100: 14 utterances \(documented: 12\)"):
+        run(data, tmp_path / "more", wrong_counts="refuse")
     shutil.rmtree(data / "LibriSpeech" / "train-clean-100" / "19")
     with pytest.raises(RecipeError, match=r"2 speakers \(documented: 3\).*wrong_counts = \"warn\""):
         run(data, tmp_path / "v", wrong_counts="refuse")
     log.clear()
     run(data, tmp_path / "w")
     assert [record.getMessage() for record in log.records if record.levelno == logging.WARNING] == [
-        "train-clean-100: 8 utterances (documented: 12), 2 speakers (documented: 3); this is not the published set"
+        "train-clean-100: 11 utterances (documented: 12), 2 speakers (documented: 3); this is not the published set"
     ]
 
 
@@ -161,12 +165,12 @@ def append(path: Path, text: str) -> None:
     [
         (lambda d: append(d / "SPEAKERS.TXT", "\n99 | F | dev-clean"), r"SPEAKERS.TXT: 1 lines .*line 15 '99 \| F \| dev-clean'"),
         (lambda d: append(d / "SPEAKERS.TXT", "\nx | F | dev-clean | 1 | N"), r"1 lines are not .*line 15"),
-        (lambda d: append(d / "SPEAKERS.TXT", "\n98 | Q | dev-clean | 1 | N\n19 | F | t | 1 | N"), r"2 lines .*line 15 .*line 16"),
-        (lambda d: shutil.rmtree(d / "dev-clean"), r"no folder dev-clean; .*found the folders test-clean.*--subset dev-clean --to"),
+        (lambda d: append(d / "SPEAKERS.TXT", "\n98 | Q | dev-clean | 1 | N\n19 | F | t | 1 | N"), r"2 lines .*line 15 .*16"),
+        (lambda d: shutil.rmtree(d / "dev-clean"), r"no folder dev-clean; .*found the folders test-clean.*--subset dev"),
         (lambda d: write_audio(d / "dev-clean" / "84" / "84-198-0000.flac"), r"1 files do not lie .*: 84/84-198-0000.flac"),
         (lambda d: write_audio(d / "dev-clean" / "84" / "198" / "85-198-0000.flac"), r"1 files do not lie .*85-198-0000.flac"),
-        (lambda d: shutil.move(d / "test-clean" / "61", d / "dev-clean" / "61"), r"dev-clean: 4 files are of readers .*61 \(test-clean\)"),
-        (lambda d: shutil.copytree(d / "test-clean" / "61", d / "train-clean-5" / "61"), r"4 utterance ids are there more than once; the first is '61-198-0000'"),
+        (lambda d: shutil.move(d / "test-clean" / "61", d / "dev-clean" / "61"), r"dev-clean: 4 files .*: 61 \(test-clean\)"),
+        (lambda d: shutil.copytree(d / "test-clean" / "61", d / "train-clean-5" / "61"), r"4 utterance ids .*'61-198-0000'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_its_place(data, tmp_path, spoil, words):

@@ -387,10 +387,8 @@ def test_the_real_lists_have_the_documented_numbers(tmp_path, log):
     for path in REAL.glob("*.csv"):
         shutil.copy(path, tmp_path / "data")
     trials = ";".join(map(str, lists))
-    out = prepare(
-        tmp_path / "data", tmp_path, {"corpus": str(tmp_path / "data")}, split="test", check_audio="header", trials=trials,
-        other_lists="refuse",
-    )  # fmt: skip
+    changes = {"split": "test", "check_audio": "header", "trials": trials, "other_lists": "refuse"}
+    out = prepare(tmp_path / "data", tmp_path, {"corpus": str(tmp_path / "data")}, **changes)
     lines = [record.getMessage() for record in log.records if record.name == "prepare"]
     assert "vox1_o (veri_test.txt): 37,720 trials, 4,715 utterances, 40 speakers; as documented" in lines
     assert "vox1_o_cleaned (veri_test2.txt): 37,611 trials, 4,708 utterances, 40 speakers; as documented" in lines
