@@ -144,7 +144,10 @@ def committed(home: Path) -> Records:
 
 
 def commit(home: Path, records: Records) -> None:
-    """Write records below results/ of a recipe's folder, each under its name; the names of machines stay outside."""
+    """Write records below results/ of a recipe's folder, each under its name.
+
+    The names of machines stay outside, and so do the curves of tasks, which are drawn in report.html and in no table.
+    """
     for kind, (folder, key, _) in _KINDS.items():
         for record in getattr(records, kind):
             path = home / "results" / folder / f"{record[key]}.json"
@@ -152,7 +155,15 @@ def commit(home: Path, records: Records) -> None:
             public = {"machine": record.get("machine", "").partition(", ")[2]}
             if kind == "systems":
                 public["command"] = repeat_command(record)
+            if record.get("tasks"):
+                public["tasks"] = _without_curves(record["tasks"])
             write_json(path, {**record, **public})
+
+
+def _without_curves(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_curves(each) for key, each in value.items() if key not in ("cmc", "curve")}
+    return [_without_curves(each) for each in value] if isinstance(value, list) else value
 
 
 # kind -> folder below results/, the key that names a record, how it is read
