@@ -8,7 +8,9 @@ sweep=            # a file of recipes/<recipe>/sweeps: settings that vary, inste
 stage=1           # first stage to run
 stop_stage=8      # last stage to run
 jobs=             # processes that share a stage's work; default: as many as there are cores
-launcher=local    # where they run
+launcher=local    # where they run: here, or as conf/launch/<launcher>.toml says
+detach=           # --detach: go on when this shell ends, as a job or in the background
+status=           # --status: say what is done, at work and queued, and do nothing
 exp=exp           # where everything is written
 data=             # the corpus's folder, for recipes that read one
 model=            # a trained model (its folder, or a Keras HDF5 file of voicemap) to use instead of training one (stages 3, 4 and 7 are passed over)
@@ -17,9 +19,9 @@ force=()          # --force: set outputs of other settings aside and make them a
 
 usage() {
   cat <<'HELP'
-usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher local]
+usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher NAME]
                 [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR] [--model DIR|FILE.hdf5]
-                [--set section.key=value]... [--force] [--help]
+                [--set section.key=value]... [--force] [--detach] [--status] [--help]
 
 stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         2 extract   audio -> features                    exp/<recipe>/features/<features>
@@ -35,21 +37,27 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
   ./run.sh --recipe own --data ~/speech        your own folder of speakers (recipes/own/README.md)
   ./run.sh --sweep recipes/voices/sweeps/linkage.toml --data VOICES      settings that vary, and a table of what comes out
   ./run.sh --recipe own --data OTHER --model exp/voices/resnet_aam/model      a trained model on other speech
+  ./run.sh --recipe voxceleb --launcher slurm --jobs 40 --detach             on a cluster (conf/launch/slurm.toml)
+  ./run.sh --recipe voxceleb --status                                        how far it is
 HELP
 }
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
 
+words=("$@")
+started=$PWD
 while [ $# -gt 0 ]; do
   case "$1" in
     --help|-h) usage; exit 0 ;;
     --force) force=(--force); shift ;;
+    --detach) detach=yes; shift ;;
+    --status) status=yes; shift ;;
     --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
       case "$1" in
         --recipe) recipe=${2%/} ;;
         --system) system=$2 ;;
-        --sweep) sweep=$2 ;;
+        --sweep) sweep=$(realpath -m -- "$2") ;;
         --stage) stage=$2 ;;
         --stop-stage) stop_stage=$2 ;;
         --jobs) jobs=$2 ;;
@@ -74,8 +82,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 python -c 'import importlib.util as u; raise SystemExit(any(u.find_spec(n) is None for n in ("torch", "lhotse", "soundfile")))' ||
   fail "$(command -v python || echo 'python (there is none)') lacks the packages of this repository: see README.md, install and run"
+sweep=${sweep#"$PWD"/}
 if [ -n "$sweep" ]; then recipe=${recipe:-$(basename -- "$(dirname -- "$(dirname -- "$sweep")")")}; fi
 recipe=${recipe:-toy}
+if [ -n "$status" ]; then exec python -m steps.core.status --folder "$exp/$recipe"; fi
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
 check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
@@ -96,6 +106,9 @@ fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
 common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}")
 top=$exp/$recipe
+if [ -n "$detach" ]; then
+  exec python -m steps.core.detach --launcher "$launcher" --folder "$top/runs" --start "$started" "$PWD/run.sh" "${words[@]}"
+fi
 
 # run NUMBER TITLE COMMAND...: one stage, if it is among those asked for
 run() {
@@ -163,17 +176,17 @@ while IFS=$'\t' read -r kind name arguments parts; do
   inputs=()
   case $kind in
     fusion)
-      if present "${parts[@]/%//scores}"; then
-        for each in "${parts[@]}"; do inputs+=(--scores "$top/$each/scores"); done
+      if present "${parts[@]}"; then
+        for each in "${parts[@]}"; do inputs+=(--scores "$top/$each"); done
         run 7 "fuse $name" steps.fuse "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/scores"
-      elif [ "$stop_stage" -ge 7 ]; then
+      elif [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
         echo "stage 7: $name is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
       fi ;;
     align)
-      if present "${parts[@]/%//embeddings}"; then
-        for each in "${parts[@]}"; do inputs+=(--embeddings "$top/$each/embeddings"); done
+      if present "${parts[@]}"; then
+        for each in "${parts[@]}"; do inputs+=(--embeddings "$top/$each"); done
         run 7 "align $name" steps.align "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/alignment"
-      elif [ "$stop_stage" -ge 7 ]; then
+      elif [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
         echo "stage 7: $name is passed over: it needs the embeddings of ${missing[*]}, which have not been run (--system all)" >&2
       fi ;;
     sweep)
@@ -184,9 +197,13 @@ done <<<"$plan"
 
 # 8. Tables, curves, and the command that repeats each number.
 results=()
-for each in "$top"/*/scores; do results+=(--scores "$each"); done
+for each in "$top"/*/scores; do if [ -d "$each" ]; then results+=(--scores "$each"); fi; done
 for each in "$top"/*/model; do if [ -d "$each" ]; then results+=(--model "$each"); fi; done
 for each in "$top"/sweeps/*/summary; do if [ -d "$each" ]; then results+=(--sweep "$each"); fi; done
 for each in "$top"/*/alignment; do if [ -d "$each" ]; then results+=(--alignment "$each"); fi; done
+if [ "${results[0]:-}" != --scores ]; then
+  echo "run.sh: no report: no system of $recipe has been scored in $top, only points of sweeps" >&2
+  exit 0
+fi
 run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" "${settings[@]}" --set "report.recipe=$recipe" \
   --manifests "$manifests" "${results[@]}" --out "$top/report"

@@ -3,6 +3,9 @@
 <root>[/TIMIT]/{TRAIN,TEST}/DR<n>/<F or M><3 letters><digit>/{SA1,SA2,SI<n>,SX<n>}.WAV in any letter case. Converted files may
 lie beside the originals (SA1_RIFF.WAV, SA1.WAV.wav); of each sentence one file is read. SA1 and SA2 are the same text for all.
 
+ZHAW cluster two items a speaker: the first eight sentences by file name, and the other two (`zhaw_items`, lists zhaw<number of
+speakers>).
+
 The speaker lists of ZHAW's clustering experiments: those of 40, 60 and 80 are the first speakers of TEST in the order of their
 paths (`test_list = 40`), 590 those who are not among the 40 (`train_list = "rest"`), 630 all. Those of 470 and of 100 follow
 no rule that is known: give them as a file, with a speaker a line (`train_list = "timit_speakers_470_stratified.txt"`).
@@ -23,6 +26,7 @@ from local.listing.published import PublishedSettings, best_forms, find_folder, 
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.data.enrolment import Models
+from steps.data.item_lists import Item
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials
 
@@ -32,6 +36,11 @@ _PATH = re.compile(r"(TRAIN|TEST)/(DR\d)/([FM][A-Z]{3}\d)/((?:SA|SI|SX)\d+)(_RIF
 _SPEAKERS = {"TRAIN": 462, "TEST": 168}
 _SENTENCES = {True: 10, False: 8}  # of each speaker, with SA1 and SA2 and without
 _ENROLLED = 8  # first sentences by file name, which ZHAW take for a speaker's first utterance
+_ZHAW = (
+    40,
+    60,
+    80,
+)  # speakers of their lists of the first of TEST; those who are not in the first list make another, all the last
 _NUM_SHOWN = 5
 
 
@@ -48,14 +57,18 @@ class Settings(PublishedSettings):
     train_list: str = field("train", decides=False)  # "train" (of TRAIN), "rest" (all not tested), or a file of speakers
     test_list: int | str = field("test", decides=False)  # "test" (of TEST), "all", a number of the first of TEST, or a file
     halves: bool = True  # the list "halves": models of a speaker's first 8 sentences against everybody's last 2
+    # clustering lists zhaw40, 60, 80 (first speakers of TEST), 590 and 630, those whose speakers are all test speakers:
+    # two items each, the first 8 sentences and the last 2
+    zhaw_items: bool = False
     sampling_rate: int = 16000  # Hz that is expected; 0 = any
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.test_list == "all" and self.split != "test":
             raise ValueError('test_list: "all" leaves nobody to train on; expected split = "test" with it')
-        if self.halves and not self.sa_sentences:
-            raise ValueError("halves: expected sa_sentences = true with it, as SA1 and SA2 are among the first 8 sentences")
+        for name in ("halves", "zhaw_items"):
+            if getattr(self, name) and not self.sa_sentences:
+                raise ValueError(f"{name}: expected sa_sentences = true with it, as SA1 and SA2 are among the first 8 sentences")
         if not self.halves and not self.trials and not self.made_trials:
             raise ValueError("halves, trials, made_trials: expected at least one trial list, found none")
 
@@ -97,20 +110,31 @@ class Settings(PublishedSettings):
         """Return the list "halves": a model `<speaker>/first8` of each speaker against the last two sentences of all."""
         if not self.halves:
             return {}, {}
-        sentences: dict[str, list[str]] = {}
-        for each in sorted(test, key=lambda each: each.id):
-            sentences.setdefault(each.speaker, []).append(each.id)
-        short = {speaker: len(found) for speaker, found in sentences.items() if len(found) <= _ENROLLED}
-        if short:
-            raise RecipeError(
-                f"trial list 'halves': {len(short)} speakers have no more than {_ENROLLED} sentences, first {next(iter(short))}; "
-                "complete TIMIT, or set prepare.halves = false"
-            )
+        sentences = _long_enough(test, "trial list 'halves'", "prepare.halves")
         models = {f"{speaker}/first{_ENROLLED}": tuple(found[:_ENROLLED]) for speaker, found in sentences.items()}
         tests = [(speaker, name) for speaker, found in sentences.items() for name in found[_ENROLLED:]]
         pairs = [(model, name, model.partition("/")[0] == speaker) for model in models for speaker, name in tests]
         enrol, names, is_target = zip(*pairs, strict=True)
         return {"halves": Trials(list(enrol), list(names), np.array(is_target))}, {"halves": models}
+
+    def own_items(self, root: Path, test: list[Utterance]) -> dict[str, list[Item]]:
+        """Return ZHAW's lists whose speakers are all tested: items `<speaker>/first8` and `<speaker>/last2`."""
+        if not self.zhaw_items:
+            return {}
+        sentences = _long_enough(test, "clustering lists", "prepare.zhaw_items")
+        homes = _homes(self._sentences(root))
+        of_test = [speaker for speaker, home in homes.items() if home == "TEST"]
+        wanted = [of_test[:number] for number in _ZHAW if number <= len(of_test)]
+        wanted += [[speaker for speaker in homes if speaker not in of_test[: _ZHAW[0]]], list(homes)]
+        items = {
+            speaker: [
+                Item(f"{speaker}/first{_ENROLLED}", speaker, tuple(found[:_ENROLLED])),
+                Item(f"{speaker}/last{len(found) - _ENROLLED}", speaker, tuple(found[_ENROLLED:])),
+            ]
+            for speaker, found in sentences.items()
+        }
+        used = [speakers for speakers in wanted if len(speakers) > 1 and sentences.keys() >= set(speakers)]
+        return {f"zhaw{len(speakers)}": [item for speaker in speakers for item in items[speaker]] for speakers in used}
 
     def _sentences(self, root: Path) -> list[Row]:
         """Return a row per sentence of TRAIN and TEST (split "test": of what there is), whose split is the folder's name."""
@@ -137,6 +161,25 @@ class Settings(PublishedSettings):
         return best_forms(forms)
 
 
+def _long_enough(test: list[Utterance], what: str, setting: str) -> dict[str, list[str]]:
+    """Return speaker -> sentences by file name; each must have more than the first eight."""
+    sentences: dict[str, list[str]] = {}
+    for each in sorted(test, key=lambda each: each.id):
+        sentences.setdefault(each.speaker, []).append(each.id)
+    short = {speaker: len(found) for speaker, found in sentences.items() if len(found) <= _ENROLLED}
+    if short:
+        raise RecipeError(
+            f"{what}: {len(short)} speakers have no more than {_ENROLLED} sentences, first {next(iter(short))}; "
+            f"complete TIMIT, or set {setting} = false"
+        )
+    return sentences
+
+
+def _homes(every: Iterable[Row]) -> dict[str, str]:
+    """Return speaker -> TRAIN or TEST, in the order of paths."""
+    return {row.speaker: row.split for row in sorted(every, key=lambda row: row.path.upper())}
+
+
 def _form(path: str, prefix: str) -> tuple[int, Row] | None:
     """Return (rank: the original first, row) of a file; None where it is no sentence."""
     match = _PATH.fullmatch(path.upper())
@@ -154,7 +197,7 @@ def _speakers(every: list[Row], root: Path, setting: str, value: str, tested: Ma
     Raises:
         RecipeError: too few speakers for a number, a missing file, or a name in it that nobody has.
     """
-    homes = {row.speaker: row.split for row in sorted(every, key=lambda row: row.path.upper())}  # in the order of paths
+    homes = _homes(every)
     if value in ("train", "test"):
         return {speaker: home for speaker, home in homes.items() if home == value.upper() and speaker not in tested}
     if value in ("all", "rest"):

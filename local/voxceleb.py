@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from local.celebrities import known
+from local.celebrities import identification, known
+from local.celebrities.comparison import comparison, list_problem
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
 from local.listing import banks, lists, shards, splits
-from local.listing.documented import Counts, compare
+from local.listing.documented import Counts
 from local.listing.files import SETS, Row, without_suffix
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
 from steps.core.config import field
@@ -29,13 +30,12 @@ UNIT_SETTINGS = ("train", "split", "check_audio")  # what a shard depends on, be
 
 _CHOICES = {
     "type": ("voxceleb",),
-    "train": ("vox2_dev", "vox1_dev", "both"),
+    "train": ("vox2_dev", "vox1_dev", "both", identification.NAME),
     "split": ("published", "test"),
     "other_lists": ("refuse", "warn"),
     "bad_audio": shards.BAD_AUDIO,
     "check_audio": shards.CHECK_AUDIO,
 }
-_SMALL_SHORTFALL = 0.001  # share of the utterances; many a copy lacks a file or two
 _NUM_SHOWN = 5
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
@@ -49,12 +49,16 @@ class Settings:
     vox1_folder: str = "vox1"  # VoxCeleb1 below site.corpus, where site.voxceleb1 does not say where it lies
     vox2_folder: str = "vox2"  # likewise VoxCeleb2 and site.voxceleb2
 
-    train: str = "vox2_dev"  # "vox2_dev", "vox1_dev" (never with lists that test on it) or "both"
+    # "vox2_dev", "vox1_dev" (never with lists that test on it), "both", or "vox1_identification": part 1 of `identification`, of
+    # all speakers of VoxCeleb1; dev is then part 2 and test part 3, of the same speakers
+    train: str = "vox2_dev"
+    train_genders: tuple[str, ...] = ()  # "f", "m": only training speakers of these; empty: all. Dev speakers stay, of both
     split: str = "published"  # "published", or "test": no training data, as for a model that is there already
     dev_speakers: float = 40.0  # training speakers held out: below 1 a fraction of them, else their number
     dev_min_utterances: int = 4  # utterances; speakers with fewer are not drawn for dev
 
     trials: str = field("", decides=False)  # list files, ';' between them; "": those published ones that are there
+    identification: str = field("", decides=False)  # file "iden_split.txt": identification of VoxCeleb1's speakers; "" = none
     other_lists: str = field("refuse", decides=False)  # lists that are not those published by their name: "refuse" or "warn"
     cross_session: bool = False  # made target trials (dev) only between two videos; 11 % in the published lists are not
     max_calibration_trials: int = 30_000  # trials of the dev speakers
@@ -72,6 +76,8 @@ class Settings:
     rir_subfolders: tuple[str, ...] = ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")  # of that root
 
     def __post_init__(self) -> None:
+        splits.check_genders(self.train_genders)
+        self._check_identification()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
@@ -82,12 +88,25 @@ class Settings:
             if getattr(self, bank) and not getattr(self, f"{bank}_subfolders"):
                 raise ValueError(f"{bank}_subfolders: expected at least one folder, found none")
 
+    def _check_identification(self) -> None:
+        if self.train == identification.NAME and (not self.identification or self.trials or self.train_genders):
+            raise ValueError(
+                f'train: "{self.train}" expects identification = "iden_split.txt", and neither trials nor train_genders'
+            )
+        if self.identification and self.split != "test" and self.train in ("vox1_dev", "both"):
+            raise ValueError(f'identification: expected train = "vox2_dev" or "{identification.NAME}", found "{self.train}"')
+
+    @property
+    def by_split(self) -> bool:
+        """Whether training, dev and test set are the parts of the identification split."""
+        return self.train == identification.NAME and self.split != "test"
+
     @property
     def train_trees(self) -> tuple[Tree, ...]:
         """The corpora that are trained on."""
         if self.split == "test":
             return ()
-        return {"vox1_dev": (VOX1,), "vox2_dev": (VOX2,), "both": (VOX1, VOX2)}[self.train]
+        return {"vox1_dev": (VOX1,), "vox2_dev": (VOX2,), "both": (VOX1, VOX2), identification.NAME: (VOX1,)}[self.train]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +118,15 @@ class Corpus:
     named: dict[str, frozenset[str]]  # name -> ids of the utterances in that list
     sizes: dict[str, Counts]  # documented set -> what was found of it
     speakers: dict[str, Speaker]  # of the metadata
+    splits: dict[str, Path]  # the identification split, if there is one
+    parts: Mapping[str, str]  # of that: utterance -> "1", "2" or "3"
 
 
 def inventory(settings: Settings, site: Mapping[str, str]) -> str:
     """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
     _corpus_of.cache_clear()
     corpus = _corpus(settings, site)
-    return shards.inventory(corpus.files, corpus.lists)
+    return shards.inventory(corpus.files, corpus.lists | {f"identification {name}": path for name, path in corpus.splits.items()})
 
 
 def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
@@ -131,12 +152,18 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
     bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
     sets = _sets(settings, opened)
     test = sets.get("test", [])
+    if corpus.parts:
+        identification.write_list(out, corpus.parts, sets)
+        _LOG.info("%s", identification.remark(corpus.parts)[1])
     trials = {name: lists.given_trials(path, test, {}, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    if settings.by_split:  # a list of speakers who are trained on, since stage 6 needs one
+        drawn = {"seed": settings.seed, "per_utterance": 8, "cross_session": False}
+        trials = {f"{identification.NAME}_seen": lists.made_trials("balanced", test, **drawn)}
     found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     sets |= shards.bank_sets(opened)
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
     _write_nationalities(corpus, sets, out)
-    for is_expected, line in _comparison(corpus, sets, trials):
+    for is_expected, line in comparison(corpus, sets, trials):
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
 
 
@@ -158,6 +185,8 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
     listed = _lists(settings, places)
     named = {name: _named(path, path.stat().st_mtime_ns) for name, path in listed.items()}
     _check_disjoint(settings, found[VOX1.name].rows, listed, named)
+    given = lists.find_lists("identification", settings.identification, places)
+    parts = next((identification.read_split(path, path.stat().st_mtime_ns) for path in given.values()), {})
     if VOX2 in settings.train_trees:
         found[VOX2.name] = _tree_files(settings, site, VOX2, speakers)
     sizes = {}
@@ -165,11 +194,11 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
         for part in sorted({row.split for row in each.rows}):
             rows = [row for row in each.rows if row.split == part]
             sizes[f"{tree_name}_{part}"] = Counts(speakers=len({row.speaker for row in rows}), utterances=len(rows))
-    files = {name: replace(each, rows=_used(settings, name, each.rows, named)) for name, each in found.items()}
+    files = {name: replace(each, rows=_used(settings, name, each.rows, named, parts)) for name, each in found.items()}
     _check_one_root(settings, files)
     root_names = {bank: getattr(settings, bank) for bank in BANKS}
     files |= shards.bank_files(root_names, site, lambda bank, root: _bank_rows(settings, bank, root))
-    return Corpus(files=files, lists=listed, named=named, sizes=sizes, speakers=speakers)
+    return Corpus(files=files, lists=listed, named=named, sizes=sizes, speakers=speakers, splits=given, parts=parts)
 
 
 def _place(settings: Settings, site: Mapping[str, str], tree: Tree) -> tuple[str, Path, str]:
@@ -214,6 +243,8 @@ def _tree_files(settings: Settings, site: Mapping[str, str], tree: Tree, speaker
 def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
     """Return name -> trial list: those asked for, or the published ones that are there."""
     wanted = settings.trials
+    if settings.by_split:
+        return {}
     if not wanted:
         wanted = ";".join(name for name in known.LIST_NAMES if any((place / name).is_file() for place in places))
     files = lists.find_lists("trials", wanted, places)
@@ -233,23 +264,12 @@ def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
 def _check_published(corpus: Corpus) -> None:
     """Raise a RecipeError if a list is not the one that was published by its name."""
     for name, path in corpus.lists.items():
-        problem = _list_problem(name, path, corpus.named[name])
+        problem = list_problem(name, path, corpus.named[name])
         if problem:
             raise RecipeError(
                 f"{path}: is not the published list: {problem}; expected the file that VoxCeleb's site offers, as figures on "
                 'another one cannot be compared; give that one, rename yours, or set prepare.other_lists = "warn"'
             )
-
-
-def _list_problem(name: str, path: Path, ids: frozenset[str]) -> str:
-    """Return in what a list differs from the published one of its name; "": in nothing, or there is none."""
-    if name not in known.LISTS:
-        return ""
-    trials = read_trials(path)
-    speakers = {utterance.partition("/")[0] for utterance in ids}
-    found = Counts(trials=len(trials), targets=trials.num_target, utterances=len(ids), speakers=len(speakers))
-    with open(path, encoding="utf-8-sig") as file:
-        return known.list_problem(name, found, known.plain_hash(file))
 
 
 @lru_cache(maxsize=32)
@@ -276,10 +296,18 @@ def _check_disjoint(settings: Settings, rows: list[Row], files: Mapping[str, Pat
         )
 
 
-def _used(settings: Settings, tree_name: str, rows: list[Row], named: Mapping[str, frozenset[str]]) -> list[Row]:
+def _used(
+    settings: Settings, tree_name: str, rows: list[Row], named: Mapping[str, frozenset[str]], parts: Mapping[str, str]
+) -> list[Row]:
     """Return the rows that are trained on or tested, with that as their split."""
+    if settings.by_split:
+        return [replace(row, split=identification.SETS[parts[row.id]]) for row in rows if row.id in parts]
     is_trained = tree_name in {tree.name for tree in settings.train_trees}
-    tested = frozenset().union(*named.values()) if tree_name == VOX1.name else frozenset()
+    tested = (
+        frozenset(name for name, part in parts.items() if part != "2").union(*named.values())
+        if tree_name == VOX1.name
+        else frozenset()
+    )
     used = []
     for row in rows:
         if row.id in tested:
@@ -303,6 +331,8 @@ def _check_one_root(settings: Settings, files: Listing) -> None:
 def _check_lists(corpus: Corpus) -> None:
     """Raise a RecipeError if a list names an utterance that is not there."""
     there = {row.id for row in corpus.files[VOX1.name].rows}
+    for path in corpus.splits.values():
+        identification.check_there(path, corpus.parts, there | {name for name, part in corpus.parts.items() if part == "2"})
     for name, ids in corpus.named.items():
         missing = sorted(ids - there)
         if missing:
@@ -325,10 +355,15 @@ def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]
     """Return the sets train, dev and test, those that are not empty."""
     speech = [(each.row.split, each.utterance(MONO)) for each in opened if each.kind not in BANKS and not each.problem]
     shards.check_rates((item for _, item in speech), settings.sampling_rate, "prepare.sampling_rate")
+    if settings.by_split:
+        sets = {name: [item for split, item in speech if split == name] for name in SETS}
+        identification.check_apart(sets)
+        return {name: utterances for name, utterances in sets.items() if utterances}
     train, test = ([item for split, item in speech if split == name] for name in ("train", "test"))
     if train:
         least = settings.dev_min_utterances
         train, dev = splits.hold_out_dev(train, settings.dev_speakers, min_utterances=least, seed=settings.seed)
+        train = splits.of_genders(train, settings.train_genders)
     sets = {"train": train, "dev": dev if train else [], "test": test}
     splits.check_disjoint(sets)
     return {name: utterances for name, utterances in sets.items() if utterances}
@@ -353,28 +388,3 @@ def _write_nationalities(corpus: Corpus, sets: Mapping[str, list[Utterance]], ou
     speakers = {utterance.speaker for name in SETS for utterance in sets.get(name, [])}
     entries = {name: corpus.speakers[name].nationality for name in speakers & corpus.speakers.keys()}
     shards.write_pairs(out / "spk2nationality", entries)
-
-
-def _comparison(corpus: Corpus, sets: Mapping[str, list[Utterance]], trials: Mapping[str, Trials]) -> list[tuple[bool, str]]:
-    """Return (as documented?, line) about each set and list on disk, and a line about each set that was made."""
-    lines = []
-    for name, found in corpus.sizes.items():
-        is_equal, text = compare(found, known.SETS[name])
-        missing = 1 - found.utterances / known.SETS[name].utterances
-        meaning = "a few files less do no harm" if 0 <= missing <= _SMALL_SHORTFALL else "this is not the published set"
-        lines.append((is_equal, f"{name}: {text}; {'as documented' if is_equal else meaning}"))
-    for name, path in corpus.lists.items():
-        ids = corpus.named[name]
-        speakers = {utterance.partition("/")[0] for utterance in ids}
-        found = Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
-        problem = _list_problem(name, path, ids)
-        meaning = "as documented" if name in known.LISTS else "a list of your own"
-        if problem:
-            meaning = "this is not the published list: do not compare its figures with published ones"
-        lines.append((not problem, f"{name} ({path.name}): {problem or compare(found, None)[1]}; {meaning}"))
-    for name in [name for name in SETS if name in sets]:
-        speakers = {utterance.speaker for utterance in sets[name]}
-        unknown = len(speakers - corpus.speakers.keys())
-        where = f"; the metadata say nothing about {unknown:,} of them" if unknown else ""
-        lines.append((True, f"set {name}: {len(sets[name]):,} utterances of {len(speakers):,} speakers{where}"))
-    return lines

@@ -4,8 +4,8 @@
 tabs between columns and "-" for none:
 
     system  name  arguments  features  augmented  model  embeddings  begins  first  last  manifests  backend  scores
-    fusion  name  arguments  systems
-    align   name  arguments  systems
+    fusion  name  arguments  folders of scores
+    align   name  arguments  folders of embeddings
     sweep   name  arguments  folders of scores
 
 `arguments` are those of every stage, with the character 31 between them; `model`, `embeddings` and the others are folders of
@@ -115,7 +115,7 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
         begins = built[system]["train"].init
         if begins:
             visit(begins, (*chain, system))
-        train.check_together(SimpleNamespace(**built[system]))
+        check_together(built[system], str(files[0]))
         network = built[system]["system"].model or system
         plans[system] = Plan(
             system=system, files=files, assignments=chosen, **_shared_folders(built[system]),
@@ -126,6 +126,16 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
     for system in systems:
         visit(system, ())
     return list(plans.values())
+
+
+def check_together(settings: Settings, where: str) -> None:
+    """Refuse settings of several sections that do not go together."""
+    train.check_together(SimpleNamespace(**settings))
+    found, head = settings["score"], settings["head"].type
+    if found.needs_windows and not settings["embed"].window:
+        raise RecipeError(f"{where}: score.backend = {found.backend!r} compares windows; expected embed.window above 0, found 0")
+    if found.backend == "siamese" and head != "siamese":
+        raise RecipeError(f"{where}: score.backend = 'siamese' needs head.type = 'siamese', found {head!r}")
 
 
 def _embeddings(recipe: Path, network: str, settings: Settings, assignments: Sequence[str]) -> str:
@@ -150,22 +160,30 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
     one too; likewise preparations, features, sounds and embeddings.
     """
     bases = {plan.system: plan for plan in plan_systems(recipe, sorted({point.system for point in found.points}), assignments)}
-    plans = [dataclasses.replace(plan, last=4) for plan in bases.values() if plan.last == 4]
     owners: dict[str, str] = {}  # what decides an output -> its folder
-    for base in (plan for plan in bases.values() if plan.last == 8):
-        settings = build(base.files, STAGES, [f"system.name={base.system}", *base.assignments])
-        owners.setdefault(_key(settings, UP_TO_TRAINING), base.model)
-        owners.setdefault(_key(settings, STAGES[:5]), base.embeddings)
+    plain: dict[str, Settings] = {}
+    for system in {point.system for point in found.points}:
+        base = bases[system]
+        plain[system] = build(base.files, STAGES, [f"system.name={system}", *base.assignments])
+        owners.setdefault(_key(plain[system], UP_TO_TRAINING), base.model)
+        owners.setdefault(_key(plain[system], STAGES[:5]), base.embeddings)
+    plans: list[Plan] = []
+    before: dict[str, Plan] = {}  # systems that points begin with
     made: set[str] = set()
     for point in found.points:
-        base, home = bases[point.system], f"sweeps/{found.name}/{point.name}"
-        files, chosen = (*base.files, *found.files, *point.files), (*found.assignments, *point.assignments, *assignments)
-        plain = build(base.files, STAGES, [f"system.name={base.system}", *base.assignments])
-        name = f"{found.name}.{point.name}"
+        base, home, name = bases[point.system], f"sweeps/{found.name}/{point.name}", f"{found.name}.{point.name}"
+        files = (*base.files, *found.files, *point.files)
+        chosen = (*found.assignments, *point.assignments, *assignments)
         settings = build(files, STAGES, [f"system.name={name}", *chosen])
-        train.check_together(SimpleNamespace(**settings))
-        apart = tuple(_names_apart(found.name, plain, settings))
+        check_together(settings, f"point {point.name}")
+        apart = tuple(_names_apart(found.name, plain[point.system], settings))
         settings = build(files, STAGES, [f"system.name={name}", *chosen, *apart])
+        init = settings["train"].init
+        if init:
+            before |= {
+                plan.system: dataclasses.replace(plan, last=4)
+                for plan in plan_systems(recipe, [init], for_predecessor(assignments))
+            }
         model = owners.setdefault(_key(settings, UP_TO_TRAINING), f"{home}/model")
         embeddings = owners.setdefault(_key(settings, STAGES[:5]), f"{home}/embeddings")
         plans.append(
@@ -174,7 +192,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
                 files=files,
                 assignments=(*chosen, *apart),
                 **_shared_folders(settings),
-                begins=base.begins,
+                begins=before[init].model if init else "-",
                 model=model,
                 embeddings=embeddings,
                 scores=f"{home}/scores",
@@ -182,7 +200,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
             )  # fmt: skip
         )
         made |= {model, embeddings}
-    return plans
+    return [*before.values(), *plans]
 
 
 def _names_apart(sweep_name: str, plain: Settings, varied: Settings) -> Iterable[str]:
@@ -243,12 +261,22 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
 
 def joined_lines(recipe: Path, assignments: Sequence[str]) -> list[str]:
     """The lines about what joins systems: fusion*.toml and align*.toml of the recipe."""
+    taken = set(systems_of(recipe, "all"))
     lines = []
     for kind, stage, section in (("fusion", fuse.STAGE, "fuse"), ("align", align.STAGE, "align")):
         for file in sorted(recipe.glob(f"{kind}*.toml")):
             built = build([file], [stage], assignments)[section]
-            systems = built.systems if kind == "fusion" else (built.old, built.new)
-            lines.append("\t".join((kind, built.name, _arguments([file], assignments), " ".join(systems))))
+            if built.name in taken:
+                raise RecipeError(
+                    f"{file}: {section}.name = {built.name!r} is that of a system, or of another file; choose another"
+                )
+            taken.add(built.name)
+            if kind == "fusion":
+                parts = [f"{system}/scores" for system in built.systems]
+            else:
+                by_name = {plan.system: plan for plan in plan_systems(recipe, [built.old, built.new], assignments)}
+                parts = [by_name[system].embeddings for system in (built.old, built.new)]
+            lines.append("\t".join((kind, built.name, _arguments([file], assignments), " ".join(parts))))
     return lines
 
 

@@ -245,6 +245,11 @@ def _scored(job: Job, path: Path, folders: list[Path], utt2spk: dict[str, str], 
     may_miss = job.settings.score.allow_missing or path.parent.name == "calibration"
     columns_KN = np.full((len(folders), len(trials)), np.nan)
     for column_N, folder in zip(columns_KN, folders, strict=True):
+        if not (folder / path.name).is_file() and path.parent.name == "calibration":
+            raise RecipeError(
+                f"{folder / path.name}: not found; a fusion is trained on these scores of held-out speakers, which stage 6 "
+                "writes with score.calibrate = true: run it again so"
+            )
         scores, rows = match_scores(trials, folder / path.name, allow_missing=may_miss, list_name=str(path))
         column_N[rows] = scores
     kept = np.isfinite(columns_KN).all(axis=0)

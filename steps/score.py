@@ -1,7 +1,8 @@
 """Stage 6: embeddings become scores and figures.
 
-Reads manifests (trial lists, enrolment, utt2spk), embeddings, and with `--backend DIR` the output of this stage for another
-corpus, whose fitted back end and calibration are then used instead of fitting them on this corpus's training set.
+Reads manifests (trial lists, enrolment, lists of items to cluster and of speakers to identify, utt2spk), embeddings, and with
+`--backend DIR` the output of this stage for another corpus, whose fitted back end and calibration are then used instead of
+fitting them on this corpus's training set.
 Writes <trial list>.txt (raw scores), llr/<trial list>.txt (calibrated), calibration/dev.txt (scores of the trials that the
 calibration was fitted on), backend.safetensors, calibration.json, gender.txt, result.json, plots/.
 """
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from steps.scoring.calibrate import Calibrator
     from steps.scoring.embedded import Embedded
     from steps.scoring.lists import TrialRows
+
+
+# Settings that may differ from those that a back end was fitted with: they decide no score of a pair of utterances and no LLR.
+GENDER_PROBE = "gender.safetensors"
+_OF_FIGURES = ("enrolment", "calibrate", "priors", "pictures", "allow_missing", "replicates", "seed", "predict_gender")
 
 
 def work(job: Job, unit: str) -> None:
@@ -103,6 +109,7 @@ def _scorer(job: Job) -> tuple["Scorer", Path | None, set[str]]:
     except ValueError as error:
         raise RecipeError(f"[score]: {error}") from None
     if elsewhere is not None:
+        _check_same_scoring(s, elsewhere)
         try:
             return scorer.load(load_arrays(elsewhere / "backend.safetensors")), elsewhere, apart
         except ValueError as error:
@@ -120,6 +127,18 @@ def _scorer(job: Job) -> tuple["Scorer", Path | None, set[str]]:
         job.log.warning("%s", note)
     save_arrays(job.out / "backend.safetensors", scorer.state())
     return scorer, None, apart
+
+
+def _check_same_scoring(settings: Score, elsewhere: Path) -> None:
+    """Refuse to use a fitted back end and its calibration under other settings than they were fitted with."""
+    there = config.deciding(config.build("score", Score, config.load_layers([elsewhere / "settings.toml"])))
+    here = config.deciding(settings)
+    changed = [f"score.{key}: {there[key]} -> {here[key]}" for key in here if key not in _OF_FIGURES and here[key] != there[key]]
+    if changed:
+        raise RecipeError(
+            f"--backend {elsewhere}: was fitted with other settings: {'; '.join(changed)}; use the [score] of its settings.toml, "
+            "or score without --backend"
+        )
 
 
 def _training_set(job: Job, name: str) -> "Embedded":
@@ -163,11 +182,10 @@ def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, apart: set[s
         )
     dev, utt2spk = _read(job, "dev"), _speakers(job)
     rows = _rows(job, dev, path, utt2spk)
-    scores = _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows))
-    if apart:
+    if apart:  # a fusion is trained on these scores too, and must not hear whom the back end has heard
         of_apart = np.array([utt2spk[name] in apart for name in rows.trials.ids])
-        kept_P = ~(of_apart[rows.trials.enrol_P] | of_apart[rows.trials.test_P])
-        rows, scores = rows.taken(kept_P), scores[kept_P]
+        rows = rows.taken(~(of_apart[rows.trials.enrol_P] | of_apart[rows.trials.test_P]))
+    scores = _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows))
     try:
         calibrator.fit(rows, scores, dev, "dev")
     except ValueError as error:
@@ -202,8 +220,10 @@ def _write_scores(path: Path, rows: "TrialRows", scores: np.ndarray) -> np.ndarr
 
 
 def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
-    """Identification, few-shot tasks and clustering of the test set."""
+    """Identification, few-shot tasks and clustering of the test set and of lists; gender in the training set."""
     from steps.data.manifests import read_set
+    from steps.results.gender import gender_line
+    from steps.results.list_tasks import list_lines
     from steps.results.tasks import system_tasks, task_lines
 
     known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), "test")}
@@ -211,9 +231,57 @@ def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
     figures = system_tasks(scorer, test.items, utterances, job.settings.tasks)
     if "pictures" in job.settings.tasks.run:
         _draw(job, scorer, test, utterances)
-    for line in task_lines(figures):
+    listed = _list_tasks(job, scorer)
+    genders = _gender_task(job, test) if "gender" in job.settings.tasks.run else {}
+    for line in [*task_lines(figures), *list_lines(listed), *map(gender_line, genders.values())]:
         job.log.info("%s", line)
-    return figures
+    return figures | listed | genders
+
+
+def _list_tasks(job: Job, scorer: "Scorer") -> dict[str, Any]:
+    """Clustering and identification by the corpus's own lists, where these tasks are run; see steps/data/item_lists.py."""
+    from steps.results.list_tasks import clustering_list_figures, identification_list_figures
+    from steps.results.tasks import scorer_trials
+    from steps.scoring.item_lists import clustering_lists, identification_lists
+
+    s, found = job.settings.tasks, {}
+    places, utt2spk = (job.input("manifests"), job.input("embeddings")), _speakers(job)
+    options = {"windows": job.settings.score.needs_windows, "utt2spk": utt2spk}
+    if "identification" in s.run:
+        for name, roles, items in identification_lists(*places, **options):
+            columns = [each.role for each in roles], [each.speaker for each in roles]
+            figures = identification_list_figures(*columns, scorer_trials(scorer, items), s)
+            found.setdefault("identification_lists", {})[name] = figures
+    if "clustering" in s.run:
+        for name, entries, items in clustering_lists(*places, **options):
+            ids, speakers = [each.id for each in entries], [each.speaker for each in entries]
+            vectors_MD = items.mapped(scorer.chain.transform).vectors()
+            score = scorer_trials(scorer, items)
+            figures = clustering_list_figures(name, ids, vectors_MD, speakers, score=score, settings=s)
+            found.setdefault("clustering_lists", {})[name] = figures
+    return found
+
+
+def _gender_task(job: Job, test: "Embedded") -> dict[str, Any]:
+    """Gender in the embeddings of the training set, or of the test set where the training set has not both genders."""
+    from steps.data.manifests import read_set
+    from steps.results.gender import FOLDS, chosen_rows, gender_figures, has_genders
+
+    s = job.settings.tasks
+    for name in ("train", "test"):
+        if name == "train" and not (job.input("embeddings") / name).is_dir():
+            continue
+        embedded = test if name == "test" else _read(job, name)
+        known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), name)}
+        genders, speakers = ([getattr(known[each], what) for each in embedded.ids] for what in ("gender", "speaker"))
+        if has_genders(genders, speakers):
+            rows = chosen_rows(embedded.ids, genders, speakers, s)
+            chosen = [genders[row] for row in rows], [speakers[row] for row in rows]
+            return {"gender": {"set": name} | gender_figures(embedded.vectors()[rows], *chosen, s)}
+    raise RecipeError(
+        f"tasks.run: gender: expected at least {FOLDS} speakers of each gender in the training set or the test set, whose "
+        "genders the corpus documents (spk2gender of the manifests); leave it out, or give the genders to stage 1"
+    )
 
 
 def _draw(job: Job, scorer: "Scorer", test: "Embedded", utterances: "list[Utterance]") -> None:
@@ -250,15 +318,27 @@ def narrow(tables: dict[str, Any]) -> dict[str, Any]:
 
 def _write_genders(job: Job, test: "Embedded") -> None:
     """Write gender.txt: how a probe of training embeddings takes each test utterance, and each of the dev speakers'."""
+    from steps.backend.estimator import get_state, set_state
     from steps.backend.gender import GenderClassifier
+    from steps.data.archive import load_arrays, save_arrays
     from steps.data.manifests import read_set
 
-    train = _training_set(job, "train")
-    known = {utterance.id: utterance.gender for utterance in read_set(job.input("manifests"), "train")}
-    try:
-        probe = GenderClassifier().fit(train.vectors(), np.array([known[name] for name in train.ids]), _labels(job, train))
-    except ValueError as error:
-        raise RecipeError(f"score.predict_gender: {error}") from None
+    probe = GenderClassifier()
+    elsewhere = job.inputs["backend"]
+    if elsewhere is not None:
+        if not (elsewhere / GENDER_PROBE).is_file():
+            raise RecipeError(
+                f"--backend {elsewhere}: has no {GENDER_PROBE}; run stage 6 there with score.predict_gender = true, or do without"
+            )
+        set_state(probe, load_arrays(elsewhere / GENDER_PROBE))
+    else:
+        train = _training_set(job, "train")
+        known = {utterance.id: utterance.gender for utterance in read_set(job.input("manifests"), "train")}
+        try:
+            probe.fit(train.vectors(), np.array([known[name] for name in train.ids]), _labels(job, train))
+        except ValueError as error:
+            raise RecipeError(f"score.predict_gender: {error}") from None
+        save_arrays(job.out / GENDER_PROBE, get_state(probe))
     has_dev = (job.input("embeddings") / "dev").is_dir()  # where a fusion gated by gender is fitted
     with files.atomic_write(job.out / "gender.txt") as file:
         for each in (*([_read(job, "dev")] if has_dev else []), test):
@@ -276,7 +356,7 @@ STAGE = Stage(
         Input(name="backend", required=False, help="the output of this stage for the corpus that the model was trained on"),
     ),
     outputs=("*.txt", "settings.toml", "result.json"),
-    optional=("llr/*.txt", "calibration/*.txt", "backend.safetensors", "calibration.json"),
+    optional=("llr/*.txt", "calibration/*.txt", "*.safetensors", "calibration.json"),
     work=work,
     narrow=narrow,
 )

@@ -36,6 +36,10 @@ def work(job: Job, unit: str) -> None:
     if len(folders) != len(sweep.points):
         raise RecipeError(f"--scores: expected a folder for each of the {len(sweep.points)} points, found {len(folders)}")
     records = [files.read_json(folder / "result.json") for folder in folders]
+    strange = [name for name in sweep.lists if not any(name in record["trials"] for record in records)]
+    if strange:
+        known = ", ".join(sorted({name for record in records for name in record["trials"]}))
+        raise RecipeError(f"{job.settings.sweep.file}: lists: no point has {', '.join(strange)}; there are: {known}")
     points = [
         {"values": [value.name for value in point.values], "system": record["system"]}
         | {key: record.get(key) for key in ("backend", "num_parameters", "train_seconds", "trials", "tasks")}

@@ -14,7 +14,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from steps.signal.settings import FEATURES, Augment, SpecAugment
 if TYPE_CHECKING:
     import torch
 
+    from steps.monitor.batches import EpochBatches
     from steps.nnet.training import Training
 
 CHECKPOINT = "checkpoint.pt"
@@ -64,12 +64,14 @@ def work(job: Job, unit: str) -> None:
         from steps.nnet import checkpoint
 
         try:
-            training.load_state_dict(checkpoint.load(job.out / CHECKPOINT))
+            state = checkpoint.load(job.out / CHECKPOINT)
+            training.load_state_dict(state)
+            batches_of.load_state_dict(state)
         except ValueError as error:
             raise RecipeError(f"{job.out / CHECKPOINT}: {error}; go on on the machine where it was begun, or delete it") from None
         job.log.info("resuming at epoch %d, update %d of it", training.epoch, training.step)
     while not training.should_stop():
-        _train_epoch(job, training, data, batches_of(training))
+        _train_epoch(job, training, data, batches_of)
     _finish(job, training, data.speakers)
 
 
@@ -121,7 +123,7 @@ def _device(name: str) -> "torch.device":
         raise RecipeError(f"train.{error}; set train.device = cpu") from None
 
 
-def _start(job: Job, data: Any) -> tuple["Training", Callable[["Training"], list]]:
+def _start(job: Job, data: Any) -> tuple["Training", "EpochBatches"]:
     """A run at its first update, and the function that gives the batches of the epoch under way."""
     import torch
 
@@ -179,13 +181,16 @@ def _how(training: "Training") -> str:
     return f"{training.device}, {precision}{', compiled' if training.settings.compile else ''}"
 
 
-def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> None:
-    """The rest of one epoch, its dev EER, its record and its weights."""
+def _train_epoch(job: Job, training: "Training", data: Any, batches_of: "EpochBatches") -> None:
+    """The rest of one epoch, its dev EER, its record, its weights and what is trained on in the next."""
+    from steps.examples.training_set import seconds_of
     from steps.monitor.dev import dev_figures
     from steps.monitor.trained import write_log, write_tensorboard
     from steps.nnet import checkpoint
     from steps.nnet.inference import BATCH_SECONDS
 
+    batches = batches_of(training)
+    training.steps_per_epoch = len(batches)  # of a pool that grows; otherwise always the same
     saved, rest = time.monotonic(), batches[training.step :]
     loader = data.loader(rest, job.settings.train.workers)
     shown = progress(loader, title=f"epoch {training.epoch}", total=len(rest), logger=job.log)
@@ -200,14 +205,18 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
         except ValueError as error:
             raise RecipeError(f"update {training.update} of epoch {training.epoch}: {error}") from None
         if time.monotonic() - saved > job.settings.train.checkpoint_seconds:
-            checkpoint.save(job.out / CHECKPOINT, training.state_dict())
+            checkpoint.save(job.out / CHECKPOINT, training.state_dict() | batches_of.state_dict())
             saved = time.monotonic()
     figures = dev_figures(training, job.input("manifests"), job.input("features"), data.frames_of(BATCH_SECONDS))
-    record = training.end_epoch(**{"dev_eer": None} | figures)
+    facts = {"seconds_seen": seconds_of(job.settings.features, training.frames_seen)}
+    if batches_of.pool is not None:
+        facts |= batches_of.pool.facts()
+    record = training.end_epoch(**{"dev_eer": None} | figures | facts)
+    _grow(job, training, batches_of, record["epoch"])
     (job.out / "epochs").mkdir(exist_ok=True)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.safetensors", training.model)
     checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.head.safetensors", training.head)
-    checkpoint.save(job.out / CHECKPOINT, training.state_dict())
+    checkpoint.save(job.out / CHECKPOINT, training.state_dict() | batches_of.state_dict())
     write_log(job.out, training.history)
     write_tensorboard(job.out / "tensorboard", record)
     job.log.info(
@@ -216,6 +225,17 @@ def _train_epoch(job: Job, training: "Training", data: Any, batches: list) -> No
         "-" if record["dev_eer"] is None else f"{100 * record['dev_eer']:.2f} %",
         record["learning_rate"], record["margin"], record["seconds"],
     )  # fmt: skip
+
+
+def _grow(job: Job, training: "Training", batches_of: "EpochBatches", epoch: int) -> None:
+    """With active learning, take in more utterances, if another epoch comes."""
+    if batches_of.pool is None or training.should_stop():
+        return
+    try:
+        added = batches_of.pool.grow(training, epoch)
+    except FloatingPointError as error:
+        raise RecipeError(f"{error}; lower train.learning_rate, or set train.max_gradient_norm") from None
+    job.log.info("%d utterances taken in, now %d of %d", added, len(batches_of.pool.utterances), len(batches_of.data.utterances))
 
 
 def _names(data: Any, batch: Any) -> str:

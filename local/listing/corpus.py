@@ -13,13 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import banks, lists, shards, splits
+from local.listing import banks, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Problem, site_root
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.data.audio import MONO
 from steps.data.enrolment import Models
+from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials
 
@@ -54,12 +55,16 @@ class CorpusSettings:
     test_speakers: float = 0.2  # for "made": below 1 a fraction of the speakers, else their number
     dev_speakers: float = 0.1  # training speakers held out, likewise; passed over where a dev set is given
     dev_min_utterances: int = 4  # utterances; speakers with fewer are not drawn for dev
+    train_genders: tuple[str, ...] = ()  # "f", "m": only training speakers of these; empty: all. Dev speakers stay, of both
     min_utterances: int = 2  # utterances of each speaker
     few_utterances: str = "fail"  # "fail" or "exclude": what is done with speakers who have fewer
 
     trials: str = field("", decides=False)  # list files, ';' between them, in the corpus or relative to the working folder
     trials_root: str = ""  # folder that the paths of a list start with, or lack, against the ids
     enrolment: str = field("", decides=False)  # file of models of several utterances, which the list files may enrol; "" = none
+    # likewise files, whose lists the tasks of stage 6 take: lines "<item id> <speaker> <utterance id> ..." to cluster
+    clustering: str = field("", decides=False)
+    identification: str = field("", decides=False)  # lines "<enrol|test> <speaker> <utterance id>"
     made_enrolment: tuple[int, ...] = ()  # for each number n a list enrol<n>: speakers enrolled with n utterances
     made_trials: tuple[str, ...] = ("balanced", "all_pairs")  # where none is given: balanced, all_pairs, same_gender
     trials_per_utterance: int = 8  # trials that enrol each utterance of the balanced list; half are targets
@@ -109,7 +114,12 @@ class CorpusSettings:
         """Return the trial lists that the corpus itself brings, and the models of several utterances of each; or nothing."""
         return {}, {}
 
+    def own_items(self, root: Path, test: list[Utterance]) -> dict[str, list[Item]]:
+        """Return the clustering lists that the corpus itself brings; or nothing."""
+        return {}
+
     def __post_init__(self) -> None:
+        splits.check_genders(self.train_genders)
         for name, choices in (_CHOICES | {"split": self.SPLITS}).items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
@@ -136,6 +146,8 @@ def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
     """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
     _listing_of.cache_clear()
     named = _given_lists(settings, site) | {f"enrolment {name}": path for name, path in _given_models(settings, site).items()}
+    given = _given_item_lists(settings, site)
+    named |= {f"{kind} {name}": path for kind, found in given.items() for name, path in found.items()}
     own = settings.own_lists(site_root(site, settings.root_name)) if not settings.trials else {}
     return shards.inventory(_listing(settings, site), named | own)
 
@@ -173,6 +185,9 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     for num in settings.made_enrolment:
         name = f"enrol{num}"
         enrolment[name], found["trials"][name] = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
+    names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
+    item_lists.write_own(out, settings.own_items(site_root(site, settings.root_name), sets["test"]))
     sets |= shards.bank_sets(opened)
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
     shards.write_manifests(out, sets, root_names, found, bad + few)
@@ -187,6 +202,11 @@ def _given_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str,
 
 def _given_models(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Path]:
     return lists.find_lists("enrolment", settings.enrolment, (site_root(site, settings.root_name),))
+
+
+def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, dict[str, Path]]:
+    root = site_root(site, settings.root_name)
+    return {kind: lists.find_lists(kind, getattr(settings, kind), (root,)) for kind in (CLUSTERING, IDENTIFICATION)}
 
 
 def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
@@ -264,6 +284,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     if not sets.get("dev") and sets.get("train"):
         least = settings.dev_min_utterances
         sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
+    sets["train"] = splits.of_genders(sets["train"], settings.train_genders) if sets.get("train") else []
     if not sets.get("test"):
         raise RecipeError('no utterance is test data; set prepare.test_speakers, or prepare.split = "test"')
     return {name: sets[name] for name in SETS if sets.get(name)}

@@ -54,7 +54,7 @@ def given_trials(path: Path, utterances: Iterable[Utterance], models: Models, *,
         RecipeError: malformed list, an utterance that is not known, or a label that the speakers contradict.
     """
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
-    resolve = _resolver(speakers, prefix, replace_spaces)
+    resolve = resolver(speakers, prefix, replace_spaces)
     trials = read_trials(path)
     enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
     trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
@@ -76,7 +76,7 @@ def given_trials(path: Path, utterances: Iterable[Utterance], models: Models, *,
 def given_models(path: Path, utterances: Iterable[Utterance], *, prefix: str, replace_spaces: str) -> Models:
     """Return the models of an enrolment file, with the ids of the utterances, which are named as in trial lists."""
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
-    resolve = _resolver(speakers, prefix, replace_spaces)
+    resolve = resolver(speakers, prefix, replace_spaces)
     models = {name: tuple(resolve(each) for each in theirs) for name, theirs in read_models(path).items()}
     model_speakers(models, speakers, str(path))
     return models
@@ -96,7 +96,7 @@ def write_enrolment(folder: Path, models: Mapping[str, Models], trials: Mapping[
             write_models(folder / f"{name}.txt", used)
 
 
-def _resolver(known: Mapping[str, str], prefix: str, replace_spaces: str) -> Callable[[str], str]:
+def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str) -> Callable[[str], str]:
     """Return the id that a name in a list stands for, or the name if it stands for none."""
     prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
 

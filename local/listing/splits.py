@@ -1,5 +1,6 @@
 """Who is trained on, who is held out, who is tested: splits that never share a speaker."""
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -8,6 +9,7 @@ from steps.core.rng import generator
 from steps.data.manifests import Utterance
 
 _NUM_SHOWN = 5
+_LOG = logging.getLogger("prepare")
 
 
 def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utterances: int, seed: int, purpose: str) -> set[str]:
@@ -62,6 +64,40 @@ def hold_out_dev(
     for utterance in train:
         (held_out if utterance.speaker in chosen else kept).append(utterance)
     return kept, held_out
+
+
+def of_genders(train: list[Utterance], genders: Iterable[str]) -> list[Utterance]:
+    """Return the training utterances of speakers of these documented genders ("f", "m"); all of them where none are named.
+
+    Asked for after dev speakers have been held out, so that they are the same, of both genders, whoever is trained on: systems
+    that differ in this are calibrated and fused on the same trials.
+
+    Raises:
+        RecipeError: fewer than two speakers are left.
+    """
+    wanted = set(genders)
+    if not wanted:
+        return train
+    kept = [utterance for utterance in train if utterance.gender in wanted]
+    speakers: dict[str, set[str]] = defaultdict(set)
+    for utterance in train:
+        speakers[utterance.gender].add(utterance.speaker)
+    counts = ", ".join(f"{len(speakers[each])} {each or 'not documented'}" for each in sorted(speakers))
+    if sum(len(speakers[each]) for each in wanted) < 2:
+        raise RecipeError(
+            f"prepare.train_genders = {sorted(wanted)}: expected at least two training speakers of these, found "
+            f"{counts or 'nobody'}; give the corpus's genders (metadata), or leave the setting out"
+        )
+    num = len({utterance.speaker for utterance in kept})
+    _LOG.info("trained on: %d utterances of %d speakers of gender %s (of: %s)", len(kept), num, "/".join(sorted(wanted)), counts)
+    return kept
+
+
+def check_genders(genders: Iterable[str]) -> None:
+    """Raise a ValueError for a setting `train_genders` that is not some of "f" and "m"."""
+    found = tuple(genders)
+    if len(set(found)) < len(found) or not set(found) <= {"f", "m"}:
+        raise ValueError(f'train_genders: expected some of "f", "m", each once (none: everybody), found {list(found)}')
 
 
 def check_disjoint(sets: Mapping[str, Iterable[Utterance]]) -> None:

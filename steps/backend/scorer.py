@@ -22,6 +22,7 @@ from steps.backend.pairwise import PairwiseScoring
 from steps.backend.plda import PLDA
 from steps.backend.score_norm import (
     CohortStatistics,
+    cohort_statistics,
     cohort_statistics_in_batches,
     cosine_cohort_statistics,
     s_norm,
@@ -188,9 +189,17 @@ class Scorer:
     def _against_cohort(self, items: Items) -> CohortStatistics:
         require_fitted(self, "cohort_CD_")
         top_n = "all" if self.settings.norm in ("z_norm", "t_norm", "s_norm") else self.settings.norm_top
+        if not items.is_single and self.settings.enrolment != "mean":
+            return self._models_against_cohort(items, top_n)
         if self.settings.backend == "cosine":
             return cosine_cohort_statistics(items.vectors(), self.cohort_CD_, top_n=top_n, threads=self.threads)
         return cohort_statistics_in_batches(self._matrix, items.vectors(), self.cohort_CD_, top_n=top_n)
+
+    def _models_against_cohort(self, items: Items, top_n: Any) -> CohortStatistics:
+        """The statistics of models of several utterances, scored as they are in trials."""
+        cohort, cohort_C = Items.single(self.cohort_CD_), np.arange(len(self.cohort_CD_))
+        rows_N = [self._raw(items, cohort, np.full(cohort_C.size, item), cohort_C) for item in range(len(items))]
+        return cohort_statistics(np.stack(rows_N), top_n=top_n)
 
     def _matrix(self, items_ND: np.ndarray, cohort_CD: np.ndarray) -> np.ndarray:
         if self.settings.backend in TRAINED:

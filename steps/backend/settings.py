@@ -18,6 +18,7 @@ _CHOICES = {
     "enrolment": ("mean", "by_the_book", "scores"),
     "plda_length_norm": ("kaldi", "simple", "none"),
     "adaptation": ("none", "kaldi", "coral", "coral_plus"),
+    "adaptation_set": ("train", "dev"),
     "linkage": LINKAGES,
     "dominant_cut": ("absolute", "relative"),
     "learned_set": ("train", "dev"),
@@ -119,6 +120,23 @@ class Score:
             raise ValueError(f"adaptation: {self.adaptation!r} adapts backend = 'plda', found {self.backend!r}")
         if len(self.adaptation_shares) not in (0, 2) or not all(0 <= share <= 1 for share in self.adaptation_shares):
             raise ValueError(f"adaptation_shares: expected two from 0 to 1 (within, between), found {self.adaptation_shares}")
+        if self.adaptation_shares and self.adaptation in ("none", "coral"):
+            raise ValueError(f"adaptation_shares: expected none with adaptation = {self.adaptation!r}, which has none")
+        fitted = set(self.transforms) - {"length_norm"}
+        if self.adaptation == "coral" and not (fitted or self.backend in ("plda", "ht_plda") or self.norm != "none"):
+            raise ValueError(
+                "adaptation: 'coral' maps training embeddings, and nothing here is fitted on them; found transforms, "
+                f"backend and norm {self.transforms}, {self.backend!r}, {self.norm!r}"
+            )
+        if self.enrolment == "scores" and self.backend in (*OF_WINDOWS, "learned"):
+            raise ValueError(f"enrolment: expected 'mean' with backend = {self.backend!r}, found 'scores'")
+        if self.learned_linkage and (self.backend != "learned" or self.norm != "none" or "cohort_mean" in self.quality):
+            raise ValueError(
+                "learned_linkage: expected backend = 'learned' and no cohort, which has no windows; found "
+                f"backend, norm and quality {self.backend!r}, {self.norm!r}, {self.quality}"
+            )
+        if self.backend == "learned" and self.learned_set == "dev" and self.calibrate and self.learned_share >= 1:
+            raise ValueError("learned_share: expected below 1, as the other dev speakers are those to calibrate on; found 1")
         if self.quality and (not self.calibrate or self.calibration_form != "linear"):
             raise ValueError("quality: expected calibrate = true and calibration_form = 'linear' with it")
         for name in ("ht_degrees", "ridge"):

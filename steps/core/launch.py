@@ -98,7 +98,7 @@ def log_path(log_folder: Path, part: int) -> Path:
 
 def line_of(command: Sequence[str], part: int) -> list[str]:
     """The words of one part's command."""
-    return [word.replace("{part}", str(part)) if word == "{part}" else word for word in command]
+    return [str(part) if word == "{part}" else word for word in command]
 
 
 def die_with_parent(parent: int) -> None:

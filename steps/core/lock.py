@@ -5,9 +5,11 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from steps.core import slurm
 from steps.core.errors import RecipeError
 
 
@@ -15,21 +17,34 @@ from steps.core.errors import RecipeError
 def locked(out: Path) -> Iterator[None]:
     """Hold `<out>.lock` for the length of a block.
 
-    The file names host, pid and start time of its holder. The lock of a process that no longer lives on this host
-    is taken over. Raises RecipeError naming the holder otherwise.
+    The file names host, pid and start time of its holder, and the job if it runs in one of Slurm. The lock of a process that no
+    longer lives on this host is taken over, and that of a job that Slurm has ended or begun anew, on whatever host.
+    Raises RecipeError naming the holder otherwise.
     """
     path = out.with_name(out.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise RecipeError(f"{path.parent}: is a file, expected a folder to make {out.name} in; choose another --out") from None
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())}
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())} | _own_job()
     _acquire(path, json.dumps(holder), out)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def holder_of(out: Path) -> str:
+    """Who writes an output, in words; "" if nobody does, as far as can be known here."""
+    try:
+        holder = json.loads(out.with_name(out.name + ".lock").read_text())
+        who = f"process {holder['pid']} on host {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if holder["host"] == socket.gethostname() and _start_time(int(holder["pid"])) != holder.get("started"):
+        return ""
+    return f"{who}, job {holder['job']}" if holder.get("job") else who
 
 
 def _acquire(path: Path, text: str, out: Path) -> None:
@@ -59,18 +74,34 @@ def _take_over(path: Path, out: Path) -> None:
     except (ValueError, KeyError, TypeError):
         raise RecipeError(f"{path}: not a lock of ours; if nothing writes to {out}, delete it and rerun") from None
     if host != socket.gethostname():
-        raise RecipeError(
-            f"{out} is being written by process {pid} on host {host} (lock {path}); "
-            "wait for it, or delete the lock if that process is gone"
-        )
-    if _start_time(pid) == started:
+        if not _job_is_over(holder):
+            job = f", job {holder['job']}," if holder.get("job") else ""
+            raise RecipeError(
+                f"{out} is being written by process {pid} on host {host}{job} (lock {path}); "
+                "wait for it, or delete the lock if that process is gone"
+            )
+    elif _start_time(pid) == started:
         raise RecipeError(f"{out} is being written by process {pid} on this host (lock {path}); wait for it to end, then rerun")
     with contextlib.suppress(FileNotFoundError), open(path) as file:
-        # Of several successors (all on this host) one at a time gets here; the next finds a lock that says another thing.
+        # Of several successors one at a time gets here; the next finds a lock that says another thing.
         with contextlib.suppress(OSError):  # a file system that has none
             fcntl.flock(file, fcntl.LOCK_EX)
         if path.read_text() == text:
             path.unlink()
+
+
+def _own_job() -> dict[str, str]:
+    """The job of Slurm that this process is part of, and how often it began anew."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    return {"job": job, "restart": os.environ.get("SLURM_RESTART_COUNT", "0")} if job else {}
+
+
+def _job_is_over(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder ran in a job that has ended, or that is this one and began anew on another host."""
+    own, job = _own_job(), str(holder.get("job", ""))
+    if not job:
+        return False
+    return own.get("restart") != holder.get("restart") if own.get("job") == job else not slurm.job_lives(job)
 
 
 def _start_time(pid: int) -> str:

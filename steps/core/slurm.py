@@ -61,7 +61,11 @@ class Resources:
         """The options of sbatch for a job of so many threads."""
         named = ("partition", self.partition), ("account", self.account), ("qos", self.qos), ("constraint", self.constraint)
         named += ("time", self.time), ("mem", self.memory), ("gres", self.gres)
-        return [f"--cpus-per-task={self.cpus or threads}", *(f"--{name}={value}" for name, value in named if value), *self.options]
+        return [
+            f"--cpus-per-task={self.cpus or threads}",
+            *(f"--{name}={value}" for name, value in named if value),
+            *self.options,
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,11 @@ class Task:
         """Whether it will not run any more."""
         return self.state in ENDED
 
+    @property
+    def cannot_start(self) -> bool:
+        """Whether Slurm failed to start it and now holds it until somebody looks ("launch failed requeued held")."""
+        return self.state == "PENDING" and self.reason.startswith("launch failed")
+
 
 def submit(
     settings: Slurm, resources: Resources, *, name: str, script: Path, logs: Path, parts: Sequence[int], threads: int
@@ -119,9 +128,8 @@ def submit(
     bound = f"%{settings.max_tasks}" if settings.max_tasks else ""
     words = [
         "sbatch", "--parsable", f"--job-name={name}", f"--array={','.join(map(str, parts))}{bound}", "--nodes=1", "--ntasks=1",
-        # A relative name: in an absolute one Slurm would look for its own % patterns.
-        f"--chdir={logs.absolute()}", "--output=part.%a.log", "--open-mode=append", "--requeue",
-        f"--signal=B:USR1@{settings.stop_seconds}", *resources.words(threads), str(script.absolute()),
+        *_output(logs), "--open-mode=append", "--requeue", f"--signal=B:USR1@{settings.stop_seconds}",
+        *resources.words(threads), str(script.absolute()),
     ]  # fmt: skip
     deadline = time.monotonic() + _SUBMIT_SECONDS
     while True:
@@ -139,10 +147,24 @@ def submit(
             return taken
 
 
-def write_script(path: Path, settings: Slurm, module: str, arguments: Sequence[str]) -> None:
+def _output(logs: Path) -> tuple[str, str]:
+    """Where Slurm writes what it has to say of a task itself. It misreads folders with its own patterns: these do without."""
+    folder = str(logs.absolute())
+    return ("--chdir=/", "--output=/dev/null") if set("%\\\n") & set(folder) else (f"--chdir={folder}", "--output=part.%a.log")
+
+
+def write_script(path: Path, settings: Slurm, module: str, arguments: Sequence[str], *, logs: Path) -> None:
     """Write the shell script of a job: the prologue, then a Python module of this repository."""
     program = shlex.join([sys.executable, "-m", module, *arguments])
-    lines = ["#!/bin/bash", *settings.prologue, f"cd {shlex.quote(os.getcwd())} || exit 1", f"exec {program}"]
+    # $SLURM_ARRAY_TASK_ID is the one word that the shell is to look into.
+    log = f"{shlex.quote(str(logs.absolute()))}/part.${{SLURM_ARRAY_TASK_ID}}.log"
+    lines = [
+        "#!/bin/bash",
+        f"exec >>{log} 2>&1 || exit 1",
+        *settings.prologue,
+        f"cd {shlex.quote(os.getcwd())} || exit 1",
+        f"exec {program}",
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -166,6 +188,11 @@ def cancel(names: Iterable[str]) -> None:
     """Cancel the jobs with these names, whether their numbers are known or not. Raises as `queue`."""
     for name in names:
         _call(["scancel", f"--name={name}"])
+
+
+def cancel_task(job: str, part: int) -> None:
+    """Cancel one task of an array. Raises as `queue`."""
+    _call(["scancel", f"{job}_{part}"])
 
 
 def job_lives(job: str) -> bool:

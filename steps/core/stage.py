@@ -8,8 +8,9 @@ is here, once: one command line, fingerprints, resume, parts, atomic output.
 Layout while a stage works, and afterwards:
     <out>.lock              who writes
     <out>.partial/plan.json what is being made
-    <out>.partial/units/<unit>.tmp/, then renamed to <unit>/ when whole
+    <out>.partial/units/<unit>.tmp/, then renamed to <unit>/ when whole (parts.py)
     <out>.partial/log/      one log a part
+    <out>.partial/jobs/, jobs.json      on a cluster (slurm_array.py)
     <out>.partial/out/      the merged output, then renamed to <out>/ with its stamp.json
 """
 
@@ -18,7 +19,6 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +30,15 @@ from typing import Any
 from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
-from steps.core.launch import LAUNCHERS, PartsFailed
+from steps.core.interrupts import end_on_sigterm
+from steps.core.launch import Local, PartsFailed
+from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for them
+from steps.core.launchers import read_launcher
 from steps.core.lock import locked
-from steps.core.log import command_line, configure, progress
+from steps.core.log import command_line, configure
+from steps.core.parts import MISSING, NUM_UNITS, do_unit, launch, partial_of, run_part, unfinished, watcher
+from steps.core.slurm import Slurm
+from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
 
 ONE_UNIT = "all"
@@ -72,6 +78,12 @@ def _one_unit(job: Job) -> list[str]:
     return [ONE_UNIT]
 
 
+def _by_device(settings: SimpleNamespace) -> str:
+    """ "gpu" where a setting `device` allows one."""
+    devices = [section.device for section in vars(settings).values() if hasattr(section, "device")]
+    return "gpu" if any(device != "cpu" for device in devices) else "cpu"
+
+
 def _merge_by_linking(job: Job, units: Mapping[str, Path]) -> None:
     for folder in units.values():
         place_tree(folder, job.out)
@@ -99,11 +111,14 @@ class Stage:
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
     replaces: bool = False  # an output of other inputs is replaced unasked: for what takes seconds to make again
     threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
+    resources: Callable[[SimpleNamespace], str] = _by_device  # of a cluster: "cpu" or "gpu", as conf/launch/ spells them out
+    # whether one unit alone is worth a job on a cluster; others take less time than a queue, and stay with who submits
+    own_job: bool | None = None  # None: if it resumes
 
     def main(self) -> None:
         """Run from the command line and exit: 0 done or up to date, 2 the user can repair it, 1 a bug."""
         log = configure(self.name)
-        signal.signal(signal.SIGTERM, _raise_interrupt)
+        end_on_sigterm()
         began = time.monotonic()
         try:
             status = run(self, sys.argv[1:], log)
@@ -127,10 +142,6 @@ class Stage:
         sys.exit(status)
 
 
-def _raise_interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def parse(stage: Stage, arguments: Sequence[str]) -> argparse.Namespace:
     """The command line that all stages share."""
     parser = argparse.ArgumentParser(prog=f"python -m steps.{stage.name}", allow_abbrev=False)
@@ -143,7 +154,7 @@ def parse(stage: Stage, arguments: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(f"--{each.name}", type=Path, metavar="DIR", help=each.help, **action)
     parser.add_argument("--out", type=Path, required=False, metavar="DIR", help="the folder to make")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to share the work (default 1)")
-    parser.add_argument("--launcher", choices=sorted(LAUNCHERS), default="local")
+    parser.add_argument("--launcher", default="local", metavar="NAME", help="local, or a file conf/launch/NAME.toml")
     parser.add_argument("--force", action="store_true", help="set an output of other settings aside and redo it")
     parser.add_argument("--print-config", action="store_true", help="print the settings and stop")
     parser.add_argument("--part", type=int, default=None, help=argparse.SUPPRESS)
@@ -173,14 +184,16 @@ def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
         fingerprint=fingerprint(plan),
     )  # fmt: skip
     if options.part is not None:
-        return _run_part(stage, job, options.part)
+        run_part(stage, job, options.part)
+        return 0
+    launcher = read_launcher(options.launcher)
     if _is_done(stage, job, plan, stage.replaces or options.force):
         log.info("up to date: %s", out)
         _remove_leftovers(out, plan)
     else:
         log.info("%s", command_line())
         with locked(out):
-            _make(stage, job, plan, options, list(arguments))
+            _make(stage, job, plan, force=stage.replaces or options.force, launcher=launcher, arguments=list(arguments))
     stage.finish(replace(job, out=out))
     return 0
 
@@ -229,13 +242,13 @@ def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bo
 
 
 def _partial_plan(out: Path) -> dict[str, Any] | None:
-    path = _partial(out) / "plan.json"
+    path = partial_of(out) / "plan.json"
     return files.read_json(path) if path.is_file() else None
 
 
 def _begun_plan(stage: Stage, out: Path) -> dict[str, Any] | None:
     """The plan of what was begun, or None where no piece of it is finished: then there is nothing to lose."""
-    units = _partial(out) / "units"
+    units = partial_of(out) / "units"
     found = units.iterdir() if units.is_dir() else ()
     kept = any(each.suffix != ".tmp" or (stage.resumes and any(each.iterdir())) for each in found)
     return _partial_plan(out) if kept else None
@@ -245,14 +258,11 @@ def _serves(stage: Stage, old: Mapping[str, Any], plan: Mapping[str, Any]) -> bo
     return old == plan or stage.goes_on(old, plan)
 
 
-def _partial(out: Path) -> Path:
-    return out.with_name(out.name + ".partial")
-
-
-def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namespace, arguments: list[str]) -> None:
+def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher: Local | Slurm, arguments: list[str]) -> None:
     began = time.monotonic()
-    out, partial = job.out, _partial(job.out)
-    force = stage.replaces or options.force
+    out, partial = job.out, partial_of(job.out)
+    if recorded(partial):
+        _settle(stage, job, plan, launcher)
     if _is_done(stage, job, plan, force):  # somebody finished it while this process waited for the lock
         return
     begun = _begun_plan(stage, out)
@@ -265,15 +275,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namesp
     units = stage.units(replace(job, out=partial / "out"))
     assert units
     assert len(set(units)) == len(units), units
-    missing = [unit for unit in units if not (partial / "units" / unit).is_dir()]
-    if len(missing) < len(units):
-        job.log.info("resuming: %d of %d parts of the work are done", len(units) - len(missing), len(units))
-    if units == [ONE_UNIT]:
-        for unit in missing:
-            _do_unit(stage, job, unit)
-    elif missing:
-        files.write_json(partial / "missing.json", missing)
-        _launch(stage, job, units, min(options.jobs, len(missing)), options, arguments)
+    _do_units(stage, job, units, launcher, arguments)
     merged = partial / "out"
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()
@@ -283,61 +285,29 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], options: argparse.Namesp
     _commit(stage, job, plan, merged, time.monotonic() - began)
 
 
-def _launch(stage: Stage, job: Job, units: list[str], parts: int, options: argparse.Namespace, arguments: list[str]) -> None:
-    folder = _partial(job.out) / "units"
-    command = [sys.executable, "-m", f"steps.{stage.name}", *arguments, "--jobs", str(parts), "--part", "{part}"]
-    bar = progress(range(len(units)), title=stage.name, total=len(units), logger=job.log)
-    shown = 0
-
-    def watch() -> None:
-        nonlocal shown
-        done = sum((folder / unit).is_dir() for unit in units)
-        while shown < done:
-            next(bar, None)
-            shown += 1
-
-    LAUNCHERS[options.launcher](
-        command, parts, _partial(job.out) / "log", threads=stage.threads(job.settings), watch=_every(1.0, watch)
-    )
-    for _ in bar:
-        pass
-    left = [unit for unit in units if not (folder / unit).is_dir()]
-    if left:
-        raise RuntimeError(f"{job.out}: all parts ended well, yet these pieces are missing: {', '.join(left[:5])}")
+def _settle(stage: Stage, job: Job, plan: Mapping[str, Any], launcher: Local | Slurm) -> None:
+    """See to jobs that a killed run left on a cluster: those that make what is wanted now are waited for."""
+    partial = partial_of(job.out)
+    adopt = isinstance(launcher, Slurm) and _partial_plan(job.out) == plan
+    units = files.read_json(partial / MISSING) if (partial / MISSING).is_file() else []
+    watch, close = watcher(job, units, stage.name)
+    poll_seconds = launcher.poll_seconds if isinstance(launcher, Slurm) else 1.0
+    settle(partial, job.log, adopt=adopt, watch=watch, poll_seconds=poll_seconds)
+    close()
 
 
-def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-    last = time.monotonic()
-
-    def limited() -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            call()
-
-    return limited
-
-
-def _run_part(stage: Stage, job: Job, part: int) -> int:
-    """Do every `jobs`-th unit of those that were missing. Called in a child process; the parent holds the lock."""
-    partial = _partial(job.out)
-    if fingerprint(_partial_plan(job.out) or {}) != job.fingerprint:
-        raise RecipeError(f"{partial}: is not being made with these settings; start the stage without --part")
-    job.log.info("%s", command_line())
-    for unit in files.read_json(partial / "missing.json")[part :: job.jobs]:
-        _do_unit(stage, job, unit)
-    return 0
-
-
-def _do_unit(stage: Stage, job: Job, unit: str) -> None:
-    target = _partial(job.out) / "units" / unit
-    draft = target.with_name(unit + ".tmp")
-    if not stage.resumes:
-        shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(exist_ok=True)
-    stage.work(replace(job, out=draft), unit)
-    files.fsync_tree(draft)
-    os.rename(draft, target)
+def _do_units(stage: Stage, job: Job, units: list[str], launcher: Local | Slurm, arguments: list[str]) -> None:
+    partial = partial_of(job.out)
+    missing = unfinished(partial, units)
+    if len(missing) < len(units):
+        job.log.info("resuming: %d of %d parts of the work are done", len(units) - len(missing), len(units))
+    files.write_json(partial / NUM_UNITS, len(units))
+    own_job = stage.resumes if stage.own_job is None else stage.own_job
+    if units == [ONE_UNIT] and (isinstance(launcher, Local) or not own_job):
+        for unit in missing:
+            do_unit(stage, job, unit)
+    elif missing:
+        launch(stage, job, units, missing, launcher, arguments)
 
 
 def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, seconds: float) -> None:
@@ -350,7 +320,7 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     files.fsync_tree(merged)
     os.rename(merged, job.out)
     files.fsync(job.out.parent)
-    _discard(_partial(job.out))
+    _discard(partial_of(job.out))
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
@@ -372,10 +342,10 @@ def _discard(partial: Path) -> None:
 
 def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
     """Remove the work folder of a finished output: a run was killed between the two. One of other settings stays."""
-    if _partial(out).exists():
+    if partial_of(out).exists():
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
-                _discard(_partial(out))
+                _discard(partial_of(out))
 
 
 def place_tree(source: Path, target: Path) -> None:

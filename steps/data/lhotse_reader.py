@@ -20,4 +20,11 @@ class _KaldiioReader(FeaturesReader):
         self.storage_path = str(storage_path)
 
     def read(self, key: str, left_offset_frames: int = 0, right_offset_frames: int | None = None) -> np.ndarray:
+        if "|" in (
+            self.storage_path.rpartition(":")[0].strip()[-1:],
+            self.storage_path.strip()[:1],
+            self.storage_path.strip()[-1:],
+        ):
+            # Kaldi and kaldiio run such a name as a command of the shell; a manifest from elsewhere could hold any.
+            raise ValueError(f"storage_path {self.storage_path!r}: expected <ark>:<offset>, found a pipe, which is not run here")
         return kaldiio.load_mat(self.storage_path)[left_offset_frames:right_offset_frames]

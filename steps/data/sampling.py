@@ -47,6 +47,7 @@ def epoch_batches(
     pair_same_file: bool = False,
     mined_P2: np.ndarray | None = None,
     lengths_N: np.ndarray | None = None,
+    among_K: np.ndarray | None = None,
 ) -> list[Batch]:
     """The batches of one epoch.
 
@@ -73,6 +74,7 @@ def epoch_batches(
         mined_P2: pairs of utterances of different speakers which the differing pairs of an epoch are taken from, each
             coming round before any comes again (Chung et al., Interspeech 2018: steps.data.mining); None: they are drawn.
         lengths_N: frames of each utterance ("whole", pair weights "length").
+        among_K: the only utterances that come ("utterance", "speaker"), rising; None: all.
 
     Raises:
         ValueError: unknown sampling, no utterance, or data that such batches cannot be made of.
@@ -81,6 +83,13 @@ def epoch_batches(
         raise ValueError(f"sampling: expected one of {', '.join(SAMPLINGS)}, found {sampling!r}")
     if len(labels) == 0:
         raise ValueError("training set: expected at least one utterance, found none")
+    if among_K is not None:
+        if sampling not in ("utterance", "speaker") or len(among_K) == 0:
+            raise ValueError(
+                f"some of the utterances: expected at least one, and sampling 'utterance' or 'speaker', "
+                f"found {len(among_K)} and {sampling!r}"
+            )
+        labels = labels[among_K]
     rng = generator(seed, "order", epoch)
     count = examples_per_epoch or len(labels)
     if sampling == "whole":
@@ -94,6 +103,7 @@ def epoch_batches(
         order = _by_speaker(rng, labels, count) if sampling == "speaker" else _round_robin(rng, np.arange(len(labels)), count)
         size = min(batch_size, len(order))
         rows = order[: len(order) // size * size].reshape(-1, size)
+        rows = rows if among_K is None else among_K[rows]
     return _batches(epoch, rows, rng.integers(min_frames, max_frames + 1, size=len(rows)))
 
 

@@ -177,7 +177,7 @@ def _refuse_two_truths(path: Path, trials: TrialIndex) -> None:
     if not double.size:
         return
     rows = np.sort([np.flatnonzero(key_P == key)[0] for key in ordered[double[0] : double[0] + 2]])
-    lines = [_line_number(path, "trial list", _MALFORMED_TRIAL, row) for row in rows]
+    lines = [line_of_trial(path, row) for row in rows]
     raise RecipeError(
         f"{path}:{lines[1]}: the trial of {trials.pair(rows[1])} is a {_kind(trials, rows[1])} trial, and in line {lines[0]} "
         f"a {_kind(trials, rows[0])} trial; expected one truth for a pair ({double.size} pairs have two); correct the list"
@@ -188,9 +188,9 @@ def _kind(trials: TrialIndex, row: int) -> str:
     return "target" if trials.is_target[row] else "non-target"
 
 
-def _line_number(path: Path, what: str, malformed: str, row: int) -> int:
-    """The line in which a row of a file stands, blank lines being none."""
-    for block in read_blocks(path, what, 3, malformed):
+def line_of_trial(path: Path, row: int) -> int:
+    """Return the line, from 1, in which a trial of a list stands: blank lines are no trials."""
+    for block in read_blocks(path, "trial list", 3, _MALFORMED_TRIAL):
         if row < len(block):
             return int(block.number_L[row])
         row -= len(block)

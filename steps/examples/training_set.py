@@ -151,6 +151,13 @@ def frames_of(features: Any, seconds: float) -> int:
     return round(seconds / features.frame_shift)
 
 
+def seconds_of(features: Any, num_frames: int) -> float:
+    """Seconds that so many rows of these features stand for: the reverse of `frames_of`."""
+    if features.type == "waveform":
+        return num_frames * features.decimate / features.sampling_rate
+    return num_frames * features.frame_shift
+
+
 def crop_samples(features: Any, num_frames: int, sampling_rate: int) -> int:
     """Samples at `sampling_rate` (Hz) that give `num_frames` rows of features.
 

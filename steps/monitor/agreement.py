@@ -4,6 +4,11 @@ from types import SimpleNamespace
 
 from steps.core.errors import RecipeError
 
+# Heads of which each output is about one known speaker: what active learning looks at (steps/nnet/heads/outputs.py).
+CLASSIFIERS = (
+    "softmax", "l2_softmax", "heo", "am", "aam", "combined", "sub_centre", "centre", "a_softmax", "sphereface2",
+)  # fmt: skip
+
 
 def check_together(settings: SimpleNamespace) -> None:
     """Raises RecipeError for sections [features], [augment], [specaugment], [model], [head], [train] that do not fit together."""
@@ -26,6 +31,23 @@ def check_together(settings: SimpleNamespace) -> None:
         _check_em(settings)
     else:
         _check_sampling(settings)
+        _check_active(settings)
+
+
+def _check_active(settings: SimpleNamespace) -> None:
+    if settings.train.active == "none":
+        return
+    found = f"train.active = {settings.train.active!r}"
+    if settings.head.type not in CLASSIFIERS:
+        raise RecipeError(
+            f"{found} with head.type = {settings.head.type!r}: expected a head with an output for each speaker "
+            f"({', '.join(CLASSIFIERS)})"
+        )
+    if settings.augment.mode == "copies":
+        raise RecipeError(
+            f"{found} with augment.mode = 'copies': copies of an utterance would count as utterances to be taken in; "
+            "set augment.mode = online, or none"
+        )
 
 
 def _check_em(settings: SimpleNamespace) -> None:

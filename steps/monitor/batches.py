@@ -1,6 +1,7 @@
-"""The batches of each epoch, drawn, or made of the pairs that the network finds hardest."""
+"""The batches of each epoch: drawn, made of the pairs that the network finds hardest, or of a pool that grows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from steps.core.rng import generator
 from steps.data.mining import mine_hard_negatives
 from steps.data.sampling import Batch, Example, epoch_batches
 from steps.examples.training_set import TrainingSet
+from steps.monitor.active import ActivePool
 from steps.nnet.train_settings import Train
 from steps.nnet.training import Training
 
@@ -18,7 +20,7 @@ MINING_BATCH = 32
 
 
 class EpochBatches:
-    """Gives the batches of the epoch under way; `steps_per_epoch` is their number."""
+    """Gives the batches of the epoch under way; `steps_per_epoch` is their number, in the first epoch where a `pool` grows."""
 
     def __init__(self, settings: Train, data: TrainingSet, *, min_frames: int, max_frames: int, folder: Path) -> None:
         """Prepares the draw.
@@ -31,6 +33,7 @@ class EpochBatches:
         self.lengths_N = None
         if settings.sampling == "whole" or settings.pair_weights == "length":
             self.lengths_N = np.array([data.num_frames(name) for name in data.utterances])
+        self.pool = ActivePool(settings, data, num_frames=max_frames) if settings.active != "none" else None
         self.steps_per_epoch = len(self._drawn(1))
 
     def __call__(self, training: Training) -> list[Batch]:
@@ -46,12 +49,26 @@ class EpochBatches:
             files.write_json(path, pairs_P2.tolist())
         return self._drawn(training.epoch, pairs_P2)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs beside the state of the training: the pool, if there is one."""
+        return {} if self.pool is None else {"pool": self.pool.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to where `state_dict` was called.
+
+        Raises:
+            ValueError: a pool of another training set.
+        """
+        if self.pool is not None:
+            self.pool.load_state_dict(state["pool"])
+
     def _drawn(self, epoch: int, mined_P2: np.ndarray | None = None) -> list[Batch]:
         s = self.settings
         return epoch_batches(
             seed=s.seed, epoch=epoch, labels=self.data.labels, sampling=s.sampling, examples_per_epoch=s.examples_per_epoch,
             batch_size=s.batch_size, min_frames=self.min_frames, max_frames=self.max_frames, group_size=s.group_size,
             pair_weights=s.pair_weights, pair_same_file=s.pair_same_file, mined_P2=mined_P2, lengths_N=self.lengths_N,
+            among_K=None if self.pool is None else self.pool.utterances,
         )  # fmt: skip
 
     def _mine(self, training: Training) -> np.ndarray:

@@ -31,6 +31,17 @@ class Train:
     examples_per_epoch: int = 0  # 0: as many as there are training utterances
     min_utterances: int = 1  # speakers with fewer training utterances are left out, and the log says how many
 
+    # Active learning: training begins with a part of each speaker's utterances and takes in more of them after each epoch: those
+    # where the head's largest output is smallest ("one_minus_max"), where that of the true speaker is smallest
+    # ("one_minus_target"), or any ("random", the control). "none": all utterances from the beginning
+    active: str = "none"
+    active_share: float = 0.1  # of each speaker's utterances, rounded up, that it begins with
+    active_add: int = 0  # utterances taken in after each epoch
+    active_speakers: int = 0  # speakers, drawn anew after each epoch, whose utterances are tried; 0: all
+    active_per_speaker: int = (
+        0  # most utterances of one speaker taken in at once (published: an eighth of active_add); 0: no limit
+    )
+
     init: str = ""  # the system whose trained network this one begins with; layers behind the pooling may differ
     init_head: bool = False  # begin with its head, too: the same speakers and the same type of head
     freeze: str = "none"  # "frames": the layers before the pooling stay as they are, batch norms included
@@ -78,6 +89,7 @@ class Train:
             ("method", ("sgd", "em")),
             ("sampling", ("utterance", "speaker", "pairs", "groups", "whole")),
             ("pair_weights", ("uniform", "length")),
+            ("active", ("none", "one_minus_max", "one_minus_target", "random")),
             ("freeze", ("none", "frames")),
             ("optimizer", ("sgd", "adam", "amsgrad", "adamw", "adadelta")),
             ("decay", ("exponential", "cosine", "constant", "inverse", "steps", "plateau")),
@@ -98,6 +110,7 @@ class Train:
         for name, least in (
             ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1), ("examples_per_epoch", 0),
             ("workers", 1), ("patience", 0), ("group_size", 0), ("mined_pairs", 0), ("plateau_patience", 1),
+            ("active_add", 0), ("active_speakers", 0), ("active_per_speaker", 0),
             ("one_shot_tasks", 1), ("one_shot_ways", 2), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0),
             ("plateau_delta", 0), ("checkpoint_seconds", 0),
         ):  # fmt: skip
@@ -105,6 +118,7 @@ class Train:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
         self._check_rates()
         self._check_sampling()
+        self._check_active()
         if not 0 < self.min_crop <= self.max_crop:
             raise ValueError(f"min_crop, max_crop: expected 0 < min <= max seconds, found {self.min_crop}, {self.max_crop}")
         if not 0 <= self.warmup_epochs <= self.epochs or not 0 <= self.margin_start_epoch <= self.margin_end_epoch:
@@ -165,3 +179,27 @@ class Train:
         ]  # fmt: skip
         if unused:
             raise ValueError(f"{', '.join(unused)}: only with sampling = 'pairs', found {self.sampling!r}")
+
+    def _check_active(self) -> None:
+        if self.active == "none":
+            names = ("active_share", "active_add", "active_speakers", "active_per_speaker")
+            unused = [each.name for each in fields(self) if each.name in names and getattr(self, each.name) != each.default]
+            if unused:
+                raise ValueError(f"{', '.join(unused)}: expected the default, as active = 'none' has no use for it")
+            return
+        if self.sampling not in ("utterance", "speaker"):
+            raise ValueError(
+                f"active: expected 'none' with sampling = {self.sampling!r}, as utterances are taken in one by one only for "
+                f"'utterance' and 'speaker'; found {self.active!r}"
+            )
+        if not 0 < self.active_share < 1:
+            raise ValueError(f"active_share: expected between 0 and 1, found {self.active_share}")
+        if self.active_add < 1:
+            raise ValueError(f"active_add: expected at least 1 with active = {self.active!r}, found {self.active_add}")
+        if self.active_per_speaker >= self.active_add:
+            raise ValueError(
+                f"active_per_speaker: expected fewer than active_add = {self.active_add}, or 0 for no limit, "
+                f"found {self.active_per_speaker}"
+            )
+        if self.epochs < 2:
+            raise ValueError(f"epochs: expected at least 2, as active utterances come in between epochs, found {self.epochs}")

@@ -67,6 +67,8 @@ class Training:
         self.optimizer = make_optimizer(settings, (model, head))
         self.full_margin = head.margin
         self.epoch, self.step = 1, 0  # the epoch under way, and its updates done
+        self.updates_before = 0  # of finished epochs
+        self.frames_seen = 0  # rows of features in all that was learnt from
         self.sums = Sums()
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []  # one record per finished epoch
@@ -84,6 +86,14 @@ class Training:
     @property
     def update(self) -> int:
         """Updates done since the beginning."""
+        return self.updates_before + self.step
+
+    @property
+    def place(self) -> int:
+        """Where schedules stand: the updates done, had all epochs as many as the one under way.
+
+        Where epochs grow (active learning), each takes the same part of a schedule all the same.
+        """
         return (self.epoch - 1) * self.steps_per_epoch + self.step
 
     def current_learning_rate(self) -> float:
@@ -91,7 +101,7 @@ class Training:
         s, per_epoch = self.settings, self.steps_per_epoch
         by_factor = s.decay in ("steps", "plateau")
         rate = schedule.learning_rate(
-            self.update,
+            self.update if s.decay == "inverse" else self.place,
             peak=s.learning_rate,
             final=s.learning_rate if by_factor else s.final_learning_rate,
             num_steps=s.epochs * per_epoch,
@@ -100,7 +110,7 @@ class Training:
             inverse_decay=s.inverse_decay,
         )
         if s.decay == "steps":
-            return rate * schedule.stepwise_factor(self.update / per_epoch, s.rate_epochs, s.rate_factors)
+            return rate * schedule.stepwise_factor(self.place / per_epoch, s.rate_epochs, s.rate_factors)
         if s.decay == "plateau":
             factor = schedule.plateau_factor(
                 self.figures(), factor=s.plateau_factor, patience=s.plateau_patience, delta=s.plateau_delta
@@ -114,11 +124,11 @@ class Training:
             return [1.0 - record["dev_one_shot"] for record in self.history if record.get("dev_one_shot") is not None]
         return [record["dev_eer"] for record in self.history if record["dev_eer"] is not None]
 
-    def margin_at(self, update: int) -> float:
-        """Returns the head's margin at an update, counted from 0."""
+    def margin_at(self, place: int) -> float:
+        """Returns the head's margin at a place in the schedule, counted from 0."""
         s = self.settings
         return schedule.margin(
-            update / self.steps_per_epoch,
+            place / self.steps_per_epoch,
             initial=0.0,
             final=self.full_margin,
             start_epoch=s.margin_start_epoch,
@@ -138,7 +148,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.current_learning_rate()
         if self.full_margin:
-            self.head.margin = self.margin_at(self.update)
+            self.head.margin = self.margin_at(self.place)
         feats_BTF, labels_B = feats_BTF.to(self.device), labels_B.to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
@@ -155,6 +165,7 @@ class Training:
         self.sums.correct += int(hits_K.sum())
         self.sums.decisions += len(losses_K)
         self.sums.examples += len(labels_B)
+        self.frames_seen += feats_BTF.shape[0] * feats_BTF.shape[1]
         self.step += 1
         self.seconds += time.monotonic() - began
 
@@ -174,21 +185,23 @@ class Training:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, min(limits))
 
-    def end_epoch(self, dev_eer: float | None, dev_one_shot: float | None = None) -> dict[str, Any]:
-        """Closes the epoch under way and returns its record (a line of log.jsonl)."""
+    def end_epoch(self, dev_eer: float | None, dev_one_shot: float | None = None, **facts: Any) -> dict[str, Any]:
+        """Closes the epoch under way and returns its record (a line of log.jsonl), which ends with `facts`."""
         record = {
             "epoch": self.epoch,
             "loss": self.sums.loss / self.sums.decisions,
             "accuracy": self.sums.correct / self.sums.decisions,
             "dev_eer": dev_eer,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "margin": float(self.margin_at(self.update - 1)),  # the head of a run resumed at this very place has none yet
+            "margin": float(self.margin_at(self.place - 1)),  # the head of a run resumed at this very place has none yet
             "num_examples": self.sums.examples,
             "seconds": round(self.seconds, 1),
         }
         if dev_one_shot is not None:
             record["dev_one_shot"] = dev_one_shot
+        record |= facts
         self.history.append(record)
+        self.updates_before += self.step
         self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums()
         return record
 
@@ -218,6 +231,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "updates_before": self.updates_before,
+            "frames_seen": self.frames_seen,
             "sums": vars(self.sums).copy(),
             "seconds": self.seconds,
             "history": self.history,
@@ -230,5 +245,8 @@ class Training:
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        # A checkpoint of an older program has neither: its epochs had equally many updates, and its frames were not counted.
+        self.updates_before = state.get("updates_before", (self.epoch - 1) * self.steps_per_epoch)
+        self.frames_seen = state.get("frames_seen", 0)
         self.sums, self.history = Sums(**state["sums"]), list(state["history"])
         set_rng_state(state["rng"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from steps.backend.settings import LINKAGES
 from steps.core.config import field
 
-TASKS = ("identification", "few_shot", "clustering", "pictures")
+TASKS = ("identification", "few_shot", "clustering", "pictures", "gender")
 DISTANCES = ("euclidean", "cosine", "dot")
 CLUSTERINGS = ("ahc", "spectral", "dominant_sets")
 
@@ -23,9 +23,10 @@ class System:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """Further experiments on the test set: which, and how many of each."""
+    """Further experiments on the test set (gender: on the training set): which, and how many of each."""
 
-    # identification, few_shot, clustering; pictures: embeddings in the plane, and dendrograms where there are windows
+    # identification, few_shot, clustering; pictures: embeddings in the plane, and dendrograms where there are windows;
+    # gender: how far embeddings tell genders apart. Lists of manifests/clustering and identification: beside what is drawn
     run: tuple[str, ...] = ()
     enrol_utterances: int = 3  # that a speaker is enrolled with, in identification
     draws: int = 10  # of who is enrolled with what; their searches are put together
@@ -39,6 +40,8 @@ class TaskSettings:
     linkages: tuple[str, ...] = ("average", "complete")  # of agglomerative clustering
     clusterings: tuple[str, ...] = CLUSTERINGS  # ahc, spectral, dominant_sets
     max_items: int = 2000  # to cluster; of a larger set whole speakers are drawn
+    gender_speakers: int = 1000  # at most, whose embeddings are measured for gender; drawn, each gender in proportion
+    gender_utterances: int = 10  # at most, of each of them; drawn
     replicates: int = 1000  # of the bootstrap over speakers
     seed: int = 1
 
@@ -47,7 +50,8 @@ class TaskSettings:
             unknown = [each for each in getattr(self, name) if each not in choices]
             if unknown:
                 raise ValueError(f"{name}: expected some of {', '.join(choices)}, found {', '.join(unknown)}")
-        least = {"enrol_utterances": 1, "draws": 1, "few_shot_tasks": 1, "max_items": 2, "replicates": 2}
+        least = {"enrol_utterances": 1, "draws": 1, "few_shot_tasks": 1, "max_items": 2, "replicates": 2, "gender_utterances": 1}
+        least |= {"gender_speakers": 10}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name}: expected at least {value}, found {getattr(self, name)}")

@@ -54,9 +54,9 @@ def task_figures(
 
     `identification`: `closed` and `open`, with `cmc` (rank 1 to M) and `curve` (`far`, `dir`) to draw. `few_shot`: records
     of `few_shot_table`. `clustering`: by method, `known` (as many clusters as there are speakers), for "ahc_..." `best` (the
-    cut with the lowest MR, found with the truth, and besides the least `mr_legacy` and the largest `ari` of any cut), for
-    others `found` (their own number of clusters). All have 95 % intervals by a bootstrap over speakers: of the
-    test items in identification, enrolled speakers and clusters staying as they are.
+    cut with the lowest MR, found with the truth, and besides the least `mr_legacy`, with its number of clusters, and the
+    largest `ari` of any cut), for others `found` (their own number of clusters). All have 95 % intervals by a bootstrap over
+    speakers: of the test items in identification, enrolled speakers and clusters staying as they are.
 
     Args:
         ids: of the N utterances.
@@ -74,7 +74,7 @@ def task_figures(
         RecipeError: a task that the set has not enough speakers or utterances for.
     """
     settings = settings or TaskSettings(run=("identification", "few_shot", "clustering"))
-    data = _sorted(ids, embeddings, speakers, sessions, durations, score)
+    data = labelled(ids, embeddings, speakers, sessions, durations, score)
     makers = {"identification": identification_figures, "few_shot": few_shot_figures, "clustering": clustering_task_figures}
     found = {}
     for task in [each for each in settings.run if each in makers]:
@@ -165,6 +165,7 @@ def clustering_task_figures(data: Labelled, settings: TaskSettings) -> dict[str,
                 "best": judge(cut(merges, num_clusters=int(cuts.num_clusters_N[best]))) | {
                     "height": cuts.between(best),
                     "mr_legacy_of_any_cut": float(cuts.mr_legacy_N[cuts.best("mr_legacy")]),
+                    "num_clusters_legacy": int(cuts.num_clusters_N[cuts.best("mr_legacy")]),
                     "ari_of_any_cut": float(cuts.ari_N[cuts.best("ari")]),
                 },
             }  # fmt: skip
@@ -289,7 +290,7 @@ def some_speakers(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
     return np.flatnonzero(np.isin(code_N, order_S[: max(2, np.count_nonzero(total_S <= settings.max_items))]))
 
 
-def _sorted(
+def labelled(
     ids: Sequence[str],
     embeddings: npt.ArrayLike,
     speakers: Sequence[str],
@@ -297,6 +298,7 @@ def _sorted(
     durations: npt.ArrayLike | None,
     score: TrialScores | None,
 ) -> Labelled:
+    """Return utterances, or other items, in the order of their ids; arguments and errors as those of `task_figures`."""
     x_ND = checked_embeddings(embeddings, "embeddings")
     for name, values in (("ids", ids), ("speakers", speakers), ("sessions", sessions), ("durations", durations)):
         if values is not None and len(values) != len(x_ND):

@@ -12,7 +12,7 @@ import numpy as np
 from steps.backend.items import Items
 from steps.core.errors import RecipeError
 from steps.data.enrolment import model_speakers, read_models
-from steps.data.score_files import TrialIndex, read_trial_index
+from steps.data.score_files import TrialIndex, line_of_trial, read_trial_index
 from steps.scoring.embedded import Embedded
 
 
@@ -89,7 +89,8 @@ def _refuse(
 ) -> None:
     side, number_P = ("test utterance", trials.test_P) if enrol_known else ("enrolment", trials.enrol_P)
     if not allow_missing or not known_P.any():
+        name = trials.ids[number_P[first]]
         raise RecipeError(
-            f"{path}:{first + 1}: {side} '{trials.ids[number_P[first]]}' has no embedding in {where} ({len(known_P)} "
+            f"{path}:{line_of_trial(path, first)}: {side} '{name}' has no embedding in {where} ({len(known_P)} "
             f"trials, {int((~known_P).sum())} missing); run stage 5, or set score.allow_missing = true"
         )

@@ -1,8 +1,10 @@
-"""Tables of what else a system was tried at: identification, open set, few-shot, clustering (`record["tasks"]`).
+"""Tables of what else a system was tried at: identification, few-shot, clustering, gender (`record["tasks"]`).
 
 Its form is that of `task_figures` in steps/results/tasks.py: `identification` {"closed": {"rate": {rank: ..}, "rate_ci95", "cmc",
 counts}, "open": {"dir": {far: ..}, "dir_ci95", "curve": {"far", "dir"}, counts}}; `few_shot` [{"ways", "shots", "distance",
-"accuracy", "ci95", "reason"}]; `clustering` {method: {"known", "best" or "found": figures}}.
+"accuracy", "ci95", "reason"}]; `clustering` {method: {"known", "best" or "found": figures}}. By the name of a list of
+the corpus (list_tasks.py): `identification_lists` {list: as "closed"} and `clustering_lists` {list: as `clustering`}; `gender`
+is that of `gender_figures` in steps/results/gender.py.
 """
 
 from __future__ import annotations
@@ -18,11 +20,22 @@ _CLUSTERING_NOTE = (
     "MR: share of utterances outside their speaker's right cluster; legacy: clusters that are mixed or of one utterance are "
     "right for nobody. A cut of the least MR is chosen with the truth."
 )
+_LIST_NOTE = (
+    "MR (legacy) of cuts of the least MR: the least of any cut, which need not be the same one. Cuts of the least MR are "
+    "chosen with the truth, as published."
+)
+_GENDER_NOTE = (
+    "Probe: utterances of speakers that it has not heard whose gender a linear classifier finds. Silhouette: of cosine distances "
+    "between genders. PC1: the first principal component."
+)
 
 
 def task_tables(records: Sequence[Record]) -> list[Table]:
     """Return the tables of all tasks that any record has, rates in per cent with 95% intervals."""
-    tables = (_closed_table(records), _open_table(records), _few_shot_table(records), _clustering_table(records))
+    tables = (
+        _closed_table(records), _identified_table(records), _open_table(records), _few_shot_table(records),
+        _clustering_table(records), _listed_table(records), _gender_table(records),
+    )  # fmt: skip
     return [table for table in tables if table.rows]
 
 
@@ -58,6 +71,25 @@ def _closed_table(records: Sequence[Record]) -> Table:
     )
     columns = ("System", *(f"Rank {rank} % [95% interval]" for rank in ranks), "Enrolled", "Utterances of each", "Searches")
     return Table(title="Identification, closed set", columns=columns, rows=rows, num_left=1, note=_draws(found))
+
+
+def _identified_table(records: Sequence[Record]) -> Table:
+    found = [(r["system"], name, of) for r in records for name, of in _tasks(r, "identification_lists").items()]
+    ranks = sorted({rank for *_, figures in found for rank in figures["rate"]}, key=int)
+    counts = ("num_enrolled", "num_enrol_utterances", "num_mated")
+    rows = tuple(
+        (system, name, *(_rate(figures, "rate", rank) for rank in ranks), *_counts(figures, *counts))
+        for system, name, figures in found
+    )
+    columns = (
+        "System",
+        "List",
+        *(f"Rank {rank} % [95% interval]" for rank in ranks),
+        "Enrolled",
+        "Utterances of all",
+        "Searches",
+    )
+    return Table(title="Identification by the corpus's lists", columns=columns, rows=rows)
 
 
 def _open_table(records: Sequence[Record]) -> Table:
@@ -113,6 +145,48 @@ def _clustering_table(records: Sequence[Record]) -> Table:
     )  # fmt: skip
     note = _CLUSTERING_NOTE if rows else ""
     return without_empty_columns(Table(title="Speaker clustering", columns=columns, rows=tuple(rows), num_left=3, note=note))
+
+
+def _listed_table(records: Sequence[Record]) -> Table:
+    rows = [
+        (
+            record["system"], name, method.replace("_", " "), _CUTS.get(cut, cut), _with_interval(figures, "mr"),
+            *_counts(figures, "num_clusters"), per_cent(figures.get("mr_legacy_of_any_cut", figures["mr_legacy"])),
+            *_counts(figures, "num_clusters_legacy" if "num_clusters_legacy" in figures else "num_clusters"),
+            cost(figures["ari"]), *_counts(figures, "num_items", "num_speakers"),
+        )
+        for record in records
+        for name, methods in _tasks(record, "clustering_lists").items()
+        for method, cuts in methods.items()
+        for cut, figures in cuts.items()
+    ]  # fmt: skip
+    columns = (
+        "System", "List", "Method", "Clusters", "MR % [95% interval]", "Number", "MR (legacy) %", "its number", "ARI", "Items",
+        "Speakers",
+    )  # fmt: skip
+    return Table(title="Clustering of the corpus's lists", columns=columns, rows=tuple(rows), num_left=4, note=_LIST_NOTE)
+
+
+def _gender_table(records: Sequence[Record]) -> Table:
+    found = [(record["system"], figures) for record in records if (figures := _tasks(record, "gender"))]
+    rows = tuple(
+        (
+            system, figures["set"], _with_interval(figures, "accuracy"), per_cent(figures["majority"]),
+            _bounded(figures, "silhouette"), _with_interval(figures, "pc1"), per_cent(figures["pc1_variance"]),
+            *_counts(figures, "num_female", "num_male", "num_utterances"),
+        )
+        for system, figures in found
+    )  # fmt: skip
+    columns = (
+        "System", "Set", "Probe % [95% interval]", "Majority %", "Silhouette [95% interval]",
+        "Gender in PC1's variance % [95% interval]", "PC1 in all variance %", "Women", "Men", "Utterances",
+    )  # fmt: skip
+    return Table(title="Gender in the embeddings", columns=columns, rows=rows, num_left=2, note=_GENDER_NOTE)
+
+
+def _bounded(figures: Mapping[str, Any], name: str) -> str | None:
+    value, bounds = cost(figures[name]), figures.get(f"{name}_ci95")
+    return f"{value} [{cost(bounds[0])}, {cost(bounds[1])}]" if bounds else value
 
 
 def _rate(figures: Mapping[str, Any], name: str, key: str) -> str | None:

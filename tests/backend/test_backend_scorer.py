@@ -258,6 +258,20 @@ def test_a_model_is_normalised_as_the_mean_that_it_is():
     np.testing.assert_allclose(z, expected[OF_MODEL, OTHERS], atol=1e-5)  # products in float32
 
 
+@pytest.mark.parametrize(("backend", "enrolment"), [("plda", "by_the_book"), ("plda", "scores"), ("cosine", "scores")])
+def test_models_meet_the_cohort_as_they_meet_tests(backend, enrolment):
+    """The statistics of a model are those of its scores as trials have them, not of its mean embedding."""
+    settings = {"transforms": ("mean",), "backend": backend, "enrolment": enrolment}
+    plain, items = fitted(**settings), Items.single(TEST)
+    scorer, enrol = fitted(**settings, norm="z_norm"), items.joined(MODELS)
+    cohort = Items.single(scorer.cohort_CD_ + TRAIN.mean(axis=0))  # as an embedding, before the mean is taken off
+    num = len(scorer.cohort_CD_)
+    raw = plain.score(items, OF_MODEL, OTHERS, enrol=enrol)
+    of_cohort = np.stack([plain.score(cohort, np.full(num, model), np.arange(num), enrol=enrol) for model in range(len(MODELS))])
+    expected = (raw - of_cohort.mean(axis=1)[OF_MODEL]) / of_cohort.std(axis=1)[OF_MODEL]
+    np.testing.assert_allclose(scorer.score(items, OF_MODEL, OTHERS, enrol=enrol), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("adaptation", ["kaldi", "coral", "coral_plus"])
 def test_adaptation_reaches_the_plda(adaptation):
     in_domain = np.random.default_rng(5).normal(size=(60, DIM)) @ np.diag([3.0, 1, 1, 1, 1, 0.5]) + 1.0

@@ -44,6 +44,8 @@ TABLE = {
     "steps.results": {"numpy", "steps.core", "steps.data", "steps.metrics", "steps.plots", "steps.backend.settings"},
     "steps.results.pictures": {"numpy", "steps.metrics", "steps.plots", "steps.backend.projection"},
     "steps.results.tasks": {"numpy", "steps.core", "steps.metrics", "steps.backend"},
+    "steps.results.list_tasks": {"numpy", "steps.core", "steps.metrics", "steps.backend"},
+    "steps.results.gender": {"numpy", "steps.core", "steps.backend"},
     "steps.results.settings": {"steps.core", "steps.backend.settings"},
     "steps.scoring": {"numpy", "steps.core", "steps.data", "steps.backend"},
     "steps.documents": {
@@ -62,6 +64,7 @@ NOUNS = {name for name in TABLE if name.count(".") == 1}
 TABLE |= {f"steps.{verb}": {"numpy", "torch", "matplotlib", "safetensors", *NOUNS} for verb in VERBS}
 TABLE["steps.prepare"] |= {"local"}
 TABLE["steps.check"] = {"steps.core", *(f"steps.{verb}" for verb in VERBS)}
+TABLE["steps.download"] = {"steps.core", "local"}
 TABLE["steps.convert"] = {"steps.core", "steps.nnet", "steps.signal"}
 
 # Arrays in, arrays out: these open no files.
@@ -184,7 +187,8 @@ OPTIONS = {
 }  # fmt: skip
 OTHER = {
     "prepare": "prepare.seed=7", "extract": "features.num_mel_bins=23", "augment": "augment.mode=none", "train": "train.seed=7",
-    "embed": "embed.window=3.0", "score": "score.seed=7", "fuse": "fuse.prior=0.2", "align": "align.far=0.1", "report": "report.title=Other",
+    "embed": "embed.window=3.0", "score": "score.seed=7", "fuse": "fuse.prior=0.2", "align": "align.far=0.1",
+    "report": "report.title=Other",
 }  # fmt: skip
 FINISHED = """
 import importlib, sys

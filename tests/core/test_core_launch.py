@@ -132,3 +132,10 @@ def test_parts_die_with_their_parent(tmp_path, number):
     finally:
         parent.kill()
         parent.wait()
+
+
+@pytest.mark.parametrize("word", ["a b", "a;exit 3", "$(exit 3)", "'", '"', "*", "\\", "{part}.txt", "\N{SNOWMAN}", "-x", ""])
+def test_words_reach_a_part_as_they_are(tmp_path, word):
+    command = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "{part}", word]
+    launch_local(command, 1, tmp_path / "log", threads=1)
+    assert (tmp_path / "log" / "part.0.log").read_text() == f"{['0', word]}\n"

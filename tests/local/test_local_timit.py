@@ -13,6 +13,7 @@ from local.timit import Settings
 from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
 from steps.data.enrolment import read_models
+from steps.data.item_lists import read_items
 from steps.data.manifests import audio_path, has_set, read_set
 from steps.data.trials import read_trials
 from tests.local.miniatures import SENTENCES, TIMIT, make_timit, prepare, write_audio
@@ -95,6 +96,30 @@ def test_the_halves_are_eight_sentences_against_two(original, tmp_path):
     assert sorted(path.name for path in (out / "trials").iterdir()) == ["all_pairs.txt", "halves.txt"]
 
 
+def item_lists(out: Path) -> dict[str, list[str]]:
+    """List -> speakers in their order, each once."""
+    folder = out / "clustering"
+    lists = {path.stem: read_items(path) for path in folder.glob("*.txt")}
+    for items in lists.values():
+        assert [item.id for item in items] == [
+            f"{item.speaker}/{part}" for item, part in zip(items, ["first8", "last2"] * (len(items) // 2), strict=True)
+        ]
+    return {name: list(dict.fromkeys(item.speaker for item in items)) for name, items in lists.items()}
+
+
+def test_zhaws_items_are_eight_sentences_and_two(original, tmp_path, monkeypatch):
+    assert not (run(original, tmp_path / "x") / "clustering").exists()
+    monkeypatch.setattr(timit, "_ZHAW", (2, 3, 60))
+    out = run(original, tmp_path / "y", zhaw_items=True, test_list=3)
+    assert item_lists(out) == {"zhaw2": TEST[:2], "zhaw3": TEST[:3]}
+    first, last = read_items(out / "clustering" / "zhaw2.txt")[:2]
+    assert first.utterances == tuple(f"FAKS0/{name}" for name in SENTENCES[:8])
+    assert last.utterances == tuple(f"FAKS0/{name}" for name in SENTENCES[8:])
+    found = item_lists(run(original, tmp_path / "z", zhaw_items=True, test_list="all", split="test"))
+    assert sorted(found) == ["zhaw2", "zhaw3", "zhaw6", "zhaw8"]
+    assert (set(found["zhaw6"]), set(found["zhaw8"])) == (TRAIN | set(TEST[2:]), TRAIN | set(TEST))
+
+
 def test_speaker_lists_by_rule_and_by_file(original, tmp_path):
     out = run(original, tmp_path / "x", test_list=2)
     assert (speakers(out, "test"), speakers(out, "train", "dev")) == (set(TEST[:2]), TRAIN)
@@ -144,7 +169,15 @@ def test_what_does_not_fit_is_refused_with_its_place(original, tmp_path, spoil, 
         run(data, tmp_path / "x", **changes)
 
 
-@pytest.mark.parametrize("changes", [{"test_list": "all"}, {"sa_sentences": False}, {"halves": False, "made_trials": ()}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test_list": "all"},
+        {"sa_sentences": False},
+        {"sa_sentences": False, "halves": False, "zhaw_items": True},
+        {"halves": False, "made_trials": ()},
+    ],
+)
 def test_settings_are_checked(changes):
     with pytest.raises(ValueError, match="expected"):
         Settings(**changes)

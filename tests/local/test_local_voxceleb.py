@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from local import voxceleb
-from local.celebrities import known
+from local.celebrities import comparison, known
 from local.listing.documented import Counts
 from local.voxceleb import Settings
 from steps.core.errors import RecipeError
@@ -265,7 +265,7 @@ def test_counts_are_compared_with_the_documented_ones(original, data, tmp_path, 
     log.clear()
     write_list(data / "vox1" / "veri_test.txt", original.lists["veri_test.txt"][:-1])
     (data / next(iter(original.train.values()))).unlink()
-    monkeypatch.setattr(voxceleb, "_SMALL_SHORTFALL", 0.05)
+    monkeypatch.setattr(comparison, "_SMALL_SHORTFALL", 0.05)
     prepare(data, tmp_path / "z")
     warnings = [record.getMessage() for record in log.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2

@@ -127,3 +127,34 @@ def test_a_line_holds_the_arguments_as_they_are(recipe):
     assert columns[:2] == ["system", "first"]
     assert len(columns) == 13
     assert columns[2].split(check.JOINED)[-2:] == ["--set", "site.corpus=/a folder/with; $(odd) names"]
+
+
+def test_systems_that_swept_ones_begin_with_are_trained_even_if_they_are_swept_too(recipe):
+    found = sweep(
+        recipe,
+        '[[axis]]\nname = "system"\nsystems = ["second", "first"]\n'
+        '[[axis]]\nname = "size"\nsetting = "train.batch_size"\nvalues = [16]\n',
+    )
+    by_name = {plan.system: plan for plan in found}
+    assert by_name["s.second-16"].begins == by_name["first"].model == "first/model"
+    assert (by_name["first"].last, by_name["s.first-16"].model) == (4, "sweeps/s/first-16/model")
+
+
+def test_scorings_that_need_something_of_other_sections_are_refused_before_the_first_stage(recipe):
+    with pytest.raises(RecipeError, match=r"first\.toml: score\.backend = 'linkage' compares windows"):
+        plans(recipe, ["first"], ["score.backend=linkage", "score.norm=none", "score.enrolment=mean"])
+    with pytest.raises(RecipeError, match=r"needs head\.type = 'siamese'"):
+        plans(recipe, ["first"], ["score.backend=siamese", "score.norm=none", "score.enrolment=mean"])
+
+
+def test_a_fusion_may_not_be_called_as_a_system(recipe):
+    (recipe / "recipe.toml").write_text('[recipe]\nsystems = ["first", "second"]\ndefault = "first"\n')
+    (recipe / "fusion.toml").write_text('[fuse]\nname = "second"\nsystems = ["first", "second"]\n')
+    with pytest.raises(RecipeError, match="fuse.name = 'second' is that of a system"):
+        check.joined_lines(recipe, [])
+
+
+def test_an_alignment_reads_the_embeddings_of_the_networks(recipe):
+    (recipe / "recipe.toml").write_text('[recipe]\nsystems = ["first", "shared", "second"]\ndefault = "first"\n')
+    (recipe / "align.toml").write_text('[align]\nname = "a"\nold = "shared"\nnew = "second"\n')
+    assert check.joined_lines(recipe, [])[0].split("\t")[-1] == "first/embeddings second/embeddings"

@@ -57,7 +57,7 @@ def test_the_figures_are_those_of_the_files(stages, scores):
 def test_a_back_end_of_other_transforms_is_refused(stages, scores, tmp_path):
     embeddings = scores.parent / "embeddings"
     words = ["--set", "system.name=tiny", "--set", "score.transforms=[]", "--backend", str(scores), "--out", str(tmp_path / "x")]
-    with pytest.raises(RecipeError, match=r"--backend .*expected state for 0 steps.*settings\.toml"):
+    with pytest.raises(RecipeError, match=r"--backend .*score.transforms: \['mean'\] -> \[\].*settings\.toml"):
         stage.run(
             STAGE, [*words, "--manifests", str(stages.manifests), "--embeddings", str(embeddings)], logging.getLogger(stages.log)
         )

@@ -85,3 +85,38 @@ def test_the_form_is_that_of_the_program_that_makes_it():
     )
     assert [len(table.rows) for table in tables] == [1, 1, 3, 2]
     assert tables[2].note.startswith("1-shot 30-way: ")
+
+
+def test_lists_of_the_corpus_and_gender_have_tables_of_their_own():
+    of_list = {"rate": {"1": 0.5}, "rate_ci95": {"1": [0.4, 0.6]}, "num_enrolled": 1251, "num_enrol_utterances": 138361,
+               "num_mated": 8251, "cmc": [0.5]}  # fmt: skip
+    best = {"mr": 0.025, "mr_ci95": [0.0, 0.05], "mr_legacy": 0.2, "mr_legacy_of_any_cut": 0.0375, "num_clusters": 41,
+            "num_clusters_legacy": 43, "ari": 0.9, "num_items": 80, "num_speakers": 40}  # fmt: skip
+    gender = {"set": "train", "accuracy": 0.97, "accuracy_ci95": [0.95, 0.99], "majority": 0.55, "silhouette": 0.123,
+              "silhouette_ci95": [0.1, 0.15], "pc1": 0.5, "pc1_ci95": [0.4, 0.6], "pc1_variance": 0.1, "num_female": 200,
+              "num_male": 232, "num_utterances": 4000}  # fmt: skip
+    known = {key: value for key, value in best.items() if not key.endswith(("of_any_cut", "_legacy"))} | {"mr_legacy": 0.2}
+    tasks = {"identification_lists": {"iden": of_list}, "gender": gender}
+    tasks |= {"clustering_lists": {"zhaw40": {"ahc_complete": {"known": known, "best": best}}}}
+    identified, listed, genders = task_tables([{"system": "a", "tasks": tasks}])
+    assert identified.rows == (("a", "iden", "50.00 [40.00, 60.00]", "1,251", "138,361", "8,251"),)
+    start = ("a", "zhaw40", "ahc complete")
+    assert listed.rows == (
+        (*start, "number of speakers known", "2.50 [0.00, 5.00]", "41", "20.00", "41", "0.900", "80", "40"),
+        (*start, "cut of the least MR", "2.50 [0.00, 5.00]", "41", "3.75", "43", "0.900", "80", "40"),
+    )
+    assert genders.rows == (
+        (
+            "a",
+            "train",
+            "97.00 [95.00, 99.00]",
+            "55.00",
+            "0.123 [0.100, 0.150]",
+            "50.00 [40.00, 60.00]",
+            "10.00",
+            "200",
+            "232",
+            "4,000",
+        ),
+    )
+    assert all(len(row) == len(table.columns) for table in (identified, listed, genders) for row in table.rows)

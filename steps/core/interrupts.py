@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM: by default they end a stage at once, and where that would lose work they wait for the next good moment."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM raises KeyboardInterrupt, as Ctrl-C does; only once, so that a second one leaves the tidying alone."""
+    signal.signal(signal.SIGTERM, _raise_once)
+
+
+def _raise_once(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[Callable[[], bool]]:
+    """Within the block a first Ctrl-C or SIGTERM only makes the given function return True; a second Ctrl-C raises.
+
+    For a loop that can stop between two steps and not within one:
+
+        with held_interrupts() as asked_to_stop:
+            for batch in batches:
+                train(batch)
+                if asked_to_stop():
+                    save()
+                    raise KeyboardInterrupt
+
+    Leaving the block after a signal that nobody asked for raises KeyboardInterrupt. Only of use in the main thread.
+    """
+    heard: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and signal.SIGINT in heard:
+            raise KeyboardInterrupt
+        heard.append(number)
+
+    asked = False
+
+    def asked_to_stop() -> bool:
+        nonlocal asked
+        asked = asked or bool(heard)
+        return bool(heard)
+
+    before = {number: signal.signal(number, note) for number in _NUMBERS}
+    try:
+        yield asked_to_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM and heard else handler)
+    if heard and not asked:
+        raise KeyboardInterrupt

@@ -1,0 +1,69 @@
+"""The embeddings that the corpus's lists of items and of speakers to identify are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from steps.backend.items import Items
+from steps.backend.windows import Windows
+from steps.core.errors import RecipeError
+from steps.data.archive import read_windows
+from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item, Role, check_owners, owners_of_items, read_items, read_roles
+
+SETS = ("test", "train", "dev")  # whose embeddings are read: the first that suffice
+
+
+def clustering_lists(
+    manifests: Path, embeddings: Path, *, windows: bool, utt2spk: Mapping[str, str]
+) -> Iterator[tuple[str, list[Item], Items]]:
+    """Yield (name, entries, items [M]) of each list; an item's embedding is the mean of all windows of all its utterances.
+
+    Args:
+        manifests: the output of stage 1.
+        embeddings: that of stage 5, with a folder for each set.
+        windows: whether the back end compares windows, which the items then have besides.
+        utt2spk: speaker of each utterance.
+
+    Raises:
+        RecipeError: a malformed list, another speaker than the corpus has, or an utterance without an embedding.
+    """
+    for path in sorted((manifests / CLUSTERING).glob("*.txt")):
+        entries = read_items(path)
+        check_owners(owners_of_items(entries), utt2spk, str(path))
+        row, found = _embedded(embeddings, [name for entry in entries for name in entry.utterances], str(path))
+        joined = found.joined([np.array([row[name] for name in entry.utterances]) for entry in entries])
+        yield path.stem, entries, Items.single(joined.means(), joined if windows else None)
+
+
+def identification_lists(
+    manifests: Path, embeddings: Path, *, windows: bool, utt2spk: Mapping[str, str]
+) -> Iterator[tuple[str, list[Role], Items]]:
+    """Yield (name, lines, items [N], one a line) of each list; arguments and errors as `clustering_lists`."""
+    for path in sorted((manifests / IDENTIFICATION).glob("*.txt")):
+        roles = read_roles(path)
+        check_owners(((each.utterance, each.speaker) for each in roles), utt2spk, str(path))
+        row, found = _embedded(embeddings, [each.utterance for each in roles], str(path))
+        joined = found.joined([np.array([row[each.utterance]]) for each in roles])
+        yield path.stem, roles, Items.single(joined.means(), joined if windows else None)
+
+
+def _embedded(embeddings: Path, names: Iterable[str], where: str) -> tuple[dict[str, int], Windows]:
+    """Return (row of each utterance, their windows): the test set's, and the others' where those are not enough."""
+    wanted, row, found = set(names), {}, None
+    for folder in (embeddings / each for each in SETS):
+        if wanted <= row.keys() or not folder.is_dir():
+            continue
+        ids, rows_RD, start_N1 = read_windows(folder)
+        more = Windows(rows_RD, start_N1)
+        row |= {name: len(row) + index for index, name in enumerate(ids)}
+        found = more if found is None else found.followed_by(more)
+    missing = sorted(wanted - row.keys())
+    if missing or found is None:
+        raise RecipeError(
+            f"{where}: {len(missing)} of its {len(wanted)} utterances have no embedding in {embeddings}, such as "
+            f"'{missing[0] if missing else ''}'; run stages 2 to 5 again, or correct the list"
+        )
+    return row, found

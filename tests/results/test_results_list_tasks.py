@@ -1,0 +1,101 @@
+"""Clustering and identification by lists, against brute force."""
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+
+from steps.core.errors import RecipeError
+from steps.metrics.clustering import misclassification_rate
+from steps.results import list_tasks
+from steps.results.list_tasks import clustering_list_figures, identification_list_figures, list_lines
+from steps.results.settings import TaskSettings
+from steps.results.tasks import cosine_trials
+
+SETTINGS = TaskSettings(run=("clustering", "identification"), linkages=("complete",), clusterings=("ahc",), replicates=20)
+
+
+def make(num_speakers: int, per_speaker: int, spread: float, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    speakers = np.repeat([f"s{number:02}" for number in range(num_speakers)], per_speaker)
+    x_ND = np.repeat(rng.normal(size=(num_speakers, 8)), per_speaker, axis=0)
+    return speakers.tolist(), x_ND + spread * rng.normal(size=x_ND.shape)
+
+
+@pytest.mark.parametrize("with_score", [False, True])
+def test_the_best_cuts_are_those_of_trying_every_cut(with_score):
+    speakers, x_ND = make(20, 2, 0.8)
+    ids = [f"i{number:02}" for number in range(40)]
+    score = cosine_trials(x_ND) if with_score else None
+    settings = TaskSettings(run=("clustering",), linkages=("complete",), clusterings=("ahc",), replicates=20, max_items=4)
+    figures = clustering_list_figures("x", ids, x_ND, speakers, score=score, settings=settings)["ahc_complete"]["best"]
+    merges = linkage(pdist(x_ND, "cosine"), "complete")
+    cuts = {num: fcluster(merges, num, "maxclust") for num in range(1, 41)}
+    of = {name: {num: misclassification_rate(cut, speakers, name) for num, cut in cuts.items()} for name in ("2018", "legacy")}
+    least = {name: min(rates.values()) for name, rates in of.items()}
+    assert 0 < least["2018"] < least["legacy"] < 1
+    assert figures["mr"] == pytest.approx(least["2018"])
+    assert figures["mr_legacy_of_any_cut"] == pytest.approx(least["legacy"])
+    # Of equally good cuts that with fewest clusters.
+    assert figures["num_clusters"] == min(num for num, rate in of["2018"].items() if rate == pytest.approx(least["2018"]))
+    legacy = min(num for num, rate in of["legacy"].items() if rate == pytest.approx(least["legacy"]))
+    assert figures["num_clusters_legacy"] == legacy
+    assert figures["num_items"] == 40  # whole, whatever max_items
+
+
+def test_a_list_that_cannot_be_clustered_is_named():
+    with pytest.raises(RecipeError, match="clustering of the list 'x'"):
+        clustering_list_figures("x", ["i", "j"], np.zeros((2, 3)), ["a", "b"], score=None, settings=SETTINGS)
+
+
+def by_hand(roles, speakers, x_ND, rank):
+    unit = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+    names = sorted({s for s, r in zip(speakers, roles, strict=True) if r == "enrol"})
+    models = []
+    for name in names:
+        mean = sum(unit[n] for n in range(len(roles)) if roles[n] == "enrol" and speakers[n] == name)
+        models.append(mean / np.linalg.norm(mean))
+    hits = []
+    for n in [n for n, role in enumerate(roles) if role == "test"]:
+        own = unit[n] @ models[names.index(speakers[n])]
+        hits.append(sum(unit[n] @ model >= own - 1e-12 for model in models) <= rank)
+    return np.mean(hits)
+
+
+@pytest.mark.parametrize("block", [2_000_000, 60])
+def test_identification_is_that_of_going_through_all_pairs(monkeypatch, block):
+    monkeypatch.setattr(list_tasks, "TRIALS_AT_A_TIME", block)
+    speakers, x_ND = make(15, 6, 1.5)
+    order = np.random.default_rng(1).permutation(90)
+    speakers, x_ND = [speakers[n] for n in order], x_ND[order]
+    # As many utterances to enrol with as fall to each; s14 is enrolled and not tested.
+    roles = ["enrol" if n % 3 or speakers[n] == "s14" else "test" for n in range(90)]
+    found = identification_list_figures(roles, speakers, cosine_trials(x_ND), SETTINGS)
+    assert 0 < found["rate"]["1"] < found["rate"]["5"] < 1
+    for rank in (1, 5):
+        assert found["rate"][str(rank)] == pytest.approx(by_hand(roles, speakers, x_ND, rank))
+        low, high = found["rate_ci95"][str(rank)]
+        assert low <= found["rate"][str(rank)] <= high
+    assert (found["num_enrolled"], found["num_enrol_utterances"], found["num_mated"]) == (
+        15,
+        roles.count("enrol"),
+        roles.count("test"),
+    )
+    assert len(found["cmc"]) == 15
+    assert (found["cmc"][0], found["cmc"][4], found["cmc"][-1]) == (found["rate"]["1"], found["rate"]["5"], 1)
+
+
+@pytest.mark.parametrize("roles", [["enrol"] * 4, ["test"] * 4, ["enrol", "enrol", "test", "test"]])
+def test_identification_needs_both_and_the_tested_enrolled(roles):
+    with pytest.raises(ValueError, match="expected enrolled speakers, and tests of these only"):
+        identification_list_figures(roles, ["a", "a", "b", "b"], cosine_trials(np.eye(4)), SETTINGS)
+
+
+def test_the_log_names_each_list():
+    speakers, x_ND = make(4, 2, 0.1)
+    clustered = clustering_list_figures("x", list("abcdefgh"), x_ND, speakers, score=None, settings=SETTINGS)
+    found = identification_list_figures(["enrol", "test"] * 4, speakers, cosine_trials(x_ND), SETTINGS)
+    first, *rest = list_lines({"identification_lists": {"y": found}, "clustering_lists": {"x": clustered}})
+    assert first == "identification, list y, 4 enrolled: rank 1 100.0 %, rank 5 100.0 %"
+    best = "clustering, list x, ahc_complete (best): MR 0.00 %, legacy 0.00 %, 4 clusters of 8 items of 4 speakers"
+    assert best in rest
