@@ -2,6 +2,8 @@
 # From a corpus to a table of error rates: options, then one call per stage.
 set -euo pipefail
 
+{  # bash reads all of this before it begins, so that this file may change while it runs
+
 recipe=           # a folder of recipes/; default: toy, or that of the sweep
 system=           # one of its TOML files, several with commas, or "all"; default: what recipe.toml says
 sweep=            # a file of recipes/<recipe>/sweeps: settings that vary, instead of a system
@@ -207,3 +209,5 @@ if [ "${results[0]:-}" != --scores ]; then
 fi
 run 8 "report $recipe" steps.report --config "recipes/$recipe/recipe.toml" "${settings[@]}" --set "report.recipe=$recipe" \
   --manifests "$manifests" "${results[@]}" --out "$top/report"
+exit
+}

@@ -359,6 +359,7 @@ STAGE = Stage(
     optional=("llr/*.txt", "calibration/*.txt", "*.safetensors", "calibration.json"),
     work=work,
     narrow=narrow,
+    own_job=True,
 )
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def test_a_lost_node_never_writes_beside_its_successor(bench, undisturbed):
         said = process.communicate(timeout=60)[1]
     finally:
         bench.cluster.call("slurmd", "-N", node)
-        bench.cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
+        bench.cluster.call("scontrol", "update", f"nodename={node}", "state=resume", check=False)  # it may have come by itself
     assert process.returncode == 0, said
     assert bench.content() == undisturbed
     assert sorted(bench.calls()) == ["u0", "u1", "u2", "u2", "u3", "u4", "u5"]
