@@ -33,7 +33,7 @@ class Calibrator:
         self.settings, self.scorer, self.manifests = settings, scorer, manifests
         self.measures = tuple(f"{side} {name}" for name in settings.quality for side in ("min", "max"))
         self.model = self._new()
-        self._known: dict[int, dict[str, np.ndarray]] = {}  # measures of each utterance of a set
+        self._known: dict[str, dict[str, np.ndarray]] = {}  # measures of each utterance, by set
 
     def _new(self) -> LinearCalibration | QualityCalibration | IsotonicCalibration:
         if self.measures:
@@ -81,7 +81,9 @@ class Calibrator:
         return " ".join((self.settings.calibration_form, *self.measures))
 
     def _qualities(self, rows: TrialRows, embedded: Embedded, set_name: str) -> np.ndarray:
-        of_test = self._known.setdefault(id(embedded), self._measures(embedded, set_name))
+        if set_name not in self._known:
+            self._known[set_name] = self._measures(embedded, set_name)
+        of_test = self._known[set_name]
         of_enrol = of_test if rows.enrol is None else self._of_models(rows, embedded, set_name)
         return quality_matrix(of_enrol, of_test, rows.enrol_P, rows.test_P)[0]
 

@@ -97,7 +97,7 @@ def covering_systems() -> list[str]:
             for section, table in tables.items()
             if section not in ("recipe", "report", "site", "system")
             for key, value in table.items()
-            if isinstance(value, str | bool) or (section, key) == ("score", "transforms")
+            if (isinstance(value, str | bool) and key not in ("name", "init")) or (section, key) == ("score", "transforms")
         }
         if tables.get("system", {}).get("data") in ("male", "female"):
             continue  # only who is trained on differs, of which tests/local speaks

@@ -85,3 +85,12 @@ def test_a_model_lasts_as_long_as_its_utterances_together(tmp_path):
     mean = np.stack([X_ND[each].mean(axis=0) for each in enrol_rows])
     sides = np.linalg.norm(mean, axis=1), np.linalg.norm(X_ND[[2, 7]], axis=1)
     np.testing.assert_allclose(found[:, 2], np.minimum(*sides))
+
+
+def test_each_set_has_measures_of_its_own(tmp_path):
+    """Also where the embeddings of one set take the place in memory of those of another."""
+    first, scores = calibrator(tmp_path, "quality")
+    first.fit(rows(), scores, EMBEDDED, "dev")
+    other = Embedded(IDS, Items.single(2 * X_ND))
+    found = first._qualities(rows(), other, "test")
+    np.testing.assert_allclose(found[:, 2:4], 2 * first._qualities(rows(), EMBEDDED, "dev")[:, 2:4])
