@@ -75,22 +75,6 @@ def cosine_distances(embeddings: npt.ArrayLike) -> np.ndarray:
     return distance_T.clip(0.0, 2.0, out=distance_T)
 
 
-def score_distances(scores: npt.ArrayLike) -> np.ndarray:
-    """Return distances of a square matrix of scores [N, N], condensed: the highest score minus the mean of both orders.
-
-    A constant added to all distances changes no tree of single, complete, average or weighted linkage.
-
-    Raises:
-        ValueError: not square, or scores that are not finite.
-    """
-    scores_NN = checked_embeddings(scores, "scores")
-    if scores_NN.shape[0] != scores_NN.shape[1]:
-        raise ValueError(f"scores: expected every item with every item, found shape {scores_NN.shape}")
-    rows, columns = np.triu_indices(len(scores_NN), 1)
-    scores_T = 0.5 * (scores_NN[rows, columns] + scores_NN[columns, rows])
-    return (scores_T.max() if scores_T.size else 0.0) - scores_T
-
-
 def dendrogram(distances: npt.ArrayLike, method: str = "average") -> np.ndarray:
     """Return the merges of agglomerative clustering, [N - 1, 4] as scipy's `linkage`, from condensed distances [T].
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steps.backend.estimator import checked_embeddings, unit_rows
+from steps.backend.linkage import dendrogram_pair
 
 SEED = 621993
 _ITERATIONS = 2500
@@ -85,11 +86,5 @@ def pair_linkage(enrol_WD: npt.ArrayLike, test_WD: npt.ArrayLike) -> tuple[np.nd
     Raises:
         ValueError: no windows, different dimensions, or a window of zeros.
     """
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import pdist
-
-    enrol = checked_embeddings(enrol_WD, "enrolment windows")
-    test = checked_embeddings(test_WD, "test windows", dim=enrol.shape[1])
-    stacked = unit_rows(np.concatenate([enrol, test]), "windows")
-    distances = np.maximum(pdist(stacked, "cosine"), 0)  # equal windows may be -1e-16 apart
-    return linkage(distances, "average"), np.arange(len(stacked)) >= len(enrol)
+    tree = dendrogram_pair(enrol_WD, test_WD)
+    return tree, np.arange(len(tree) + 1) >= len(np.asarray(enrol_WD))

@@ -14,7 +14,6 @@ from steps.backend.clustering import (
     cut,
     dendrogram,
     numbered,
-    score_distances,
     spectral_clustering,
 )
 from steps.backend.dominant_sets import dominant_sets
@@ -37,17 +36,6 @@ def test_distances_are_those_of_scipy(monkeypatch, block):
     assert cosine_distances(np.ones((3, 2))) == pytest.approx(0, abs=1e-15)
     assert cosine_distances([[1.0, 0.1], [-1.0, -0.1]]).tolist() == [2]  # never above, for rounding
     assert cosine_distances(np.ones((1, 2))).size == 0
-
-
-def test_scores_become_distances_that_give_the_same_tree():
-    x_ND, _ = groups()
-    cosine_NN = 1 - squareform(pdist(x_ND, "cosine"))
-    distances = score_distances(5 * cosine_NN + 2)
-    assert distances.min() == 0
-    by_score, by_cosine = dendrogram(distances), dendrogram(cosine_distances(x_ND))
-    np.testing.assert_array_equal(by_score[:, [0, 1, 3]], by_cosine[:, [0, 1, 3]])
-    one_way = np.triu(cosine_NN, 1)
-    np.testing.assert_allclose(score_distances(one_way), score_distances(0.5 * (one_way + one_way.T)))
 
 
 @pytest.mark.parametrize("method", ["average", "complete", "centroid", "single"])
@@ -138,7 +126,6 @@ def test_one_item_is_one_cluster():
         (lambda: dendrogram([1.0], "upgma"), "linkage: expected one of single, .*found 'upgma'"),
         (lambda: cut(dendrogram([1.0])), "either num_clusters or height"),
         (lambda: cut(dendrogram([1.0]), num_clusters=3), "expected 1 to 2, found 3"),
-        (lambda: score_distances(np.zeros((2, 3))), "every item with every item"),
         (lambda: cosine_distances(np.zeros((2, 3))), "length above 0"),
         (lambda: cluster(np.eye(3), "kmeans"), "ahc, spectral, dominant_sets, found 'kmeans'"),
         (lambda: spectral_clustering(np.eye(3), num_clusters=4), "expected 1 to 3"),

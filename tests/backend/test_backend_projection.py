@@ -64,7 +64,7 @@ def test_the_tree_of_a_trial_is_scipys_of_cosine_distances(clusters):
         (lambda: tsne(np.eye(4), perplexity=4), "perplexity: expected more than 0 and less than the 4"),
         (lambda: tsne(np.eye(4), num_iterations=249), "num_iterations: expected at least 250"),
         (lambda: pair_linkage(np.eye(2), np.eye(3)), "test windows: expected 2 dimensions"),
-        (lambda: pair_linkage(np.eye(2), np.zeros((1, 2))), "windows: expected embeddings with a length"),
+        (lambda: pair_linkage(np.eye(2), np.zeros((1, 2))), "windows: expected lengths above 0"),
     ],
 )
 def test_what_cannot_be_projected_is_refused(make, message):
