@@ -8,8 +8,9 @@ combine = "grid"                    # every value with every other; "list": the 
 
 [[axis]]
 name = "segment, s"
-setting = "embed.window"            # one setting, and its values
+setting = "embed.window"            # one setting, or an array of some that are alike, and their values
 values = [0.4, 1.0, 2.0]
+scaled = { "embed.hop" = 0.5 }      # settings that are so many times the value
 
 [[axis]]
 name = "scoring"                    # or points, each with files of settings, single settings, or both
@@ -130,25 +131,39 @@ def read_sweep(file: Path) -> Sweep:
 def _axis(table: Mapping[str, Any], file: Path) -> Axis:
     name = table.get("name")
     kinds = [kind for kind in ("values", "point", "systems") if kind in table]
-    allowed = {"name", *kinds} | ({"setting"} if kinds == ["values"] else set())
-    if not isinstance(name, str) or len(kinds) != 1 or set(table) != allowed or not table[kinds[0]]:
+    needed = {"name", *kinds} | ({"setting"} if kinds == ["values"] else set())
+    optional = {"scaled"} if kinds == ["values"] else set()
+    if not isinstance(name, str) or len(kinds) != 1 or not needed <= set(table) <= needed | optional or not table[kinds[0]]:
         raise RecipeError(
-            f"{file}: axis {name!r}: expected a name, and setting with values, or [[axis.point]]s, or systems; "
+            f"{file}: axis {name!r}: expected a name, and setting with values (and scaled), or [[axis.point]]s, or systems; "
             f"found {sorted(table)}"
         )
     if kinds == ["systems"]:
         values = [Value(name=each, number=None, system=each) for each in _texts(file, "systems", table["systems"])]
     elif kinds == ["values"]:
-        values = [_number_or_text(table["setting"], each) for each in table["values"]]
+        values = [_number_or_text(table, each, file) for each in table["values"]]
     else:
         values = [_point_value(each, f"{file}: axis {name!r}", file) for each in table["point"]]
     return Axis(name=name, values=tuple(values))
 
 
-def _number_or_text(setting: str, value: Any) -> Value:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+def _number_or_text(table: Mapping[str, Any], value: Any, file: Path) -> Value:
+    """One value of an axis of settings: each of them has it, those of `scaled` so many times it."""
+    settings = [table["setting"]] if isinstance(table["setting"], str) else _texts(file, "setting", table["setting"])
+    scaled = table.get("scaled", {})
+    is_number = _is_number(value)
+    if not isinstance(scaled, dict) or not all(map(_is_number, scaled.values())) or (scaled and not is_number):
+        raise RecipeError(
+            f"{file}: axis {table['name']!r}: scaled: expected settings with numbers, and values that are numbers, found {scaled}"
+        )
     name = f"{value:g}" if is_number else str(value)
-    return Value(name=name, number=float(value) if is_number else None, assignments=(assignment_text(setting, value),))
+    assignments = [assignment_text(each, value) for each in settings]
+    assignments += [assignment_text(each, round(factor * value, 9)) for each, factor in scaled.items()]
+    return Value(name=name, number=float(value) if is_number else None, assignments=tuple(assignments))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _point_value(table: Any, where: str, file: Path) -> Value:

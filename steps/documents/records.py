@@ -23,7 +23,7 @@ _FIGURE_KEYS = (
 
 _ALIGNMENT_KEYS = (
     "recipe", "name", "old", "new", "train_set", "far", "replicates", "dims", "num_train", "num_train_speakers", "profiles",
-    "figures", "commit", "dirty", "date",
+    "figures", "command", "commit", "dirty", "date",
 )  # fmt: skip
 
 
@@ -155,6 +155,8 @@ def commit(home: Path, records: Records) -> None:
             public = {"machine": record.get("machine", "").partition(", ")[2]}
             if kind == "systems":
                 public["command"] = repeat_command(record)
+            if kind == "alignments":
+                public["command"] = repeat_command({**record, "system": f"{record['old']},{record['new']}"})
             if record.get("tasks"):
                 public["tasks"] = _without_curves(record["tasks"])
             write_json(path, {**record, **public})

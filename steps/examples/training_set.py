@@ -20,6 +20,7 @@ from steps.core.rng import generator
 from steps.data.archive import Archive
 from steps.data.manifests import read_set, read_utt2spk
 from steps.data.sampling import Batch, Example, crop_start, tile
+from steps.data.subset import draw_subset
 from steps.examples.bank import ArchiveBank
 from steps.signal.frontend import extract
 from steps.signal.policy import augment, check_bank, draw_speed
@@ -51,10 +52,13 @@ class TrainingSet:
             RecipeError: stage 3 was made in another mode or lacks a kind of sound, stages were made of different manifests,
                 or nothing is left to train on.
         """
-        clean = {utterance.id: utterance.speaker for utterance in read_set(manifests, "train")}
+        known = list(read_set(manifests, "train"))
+        clean = {utterance.id: utterance.speaker for utterance in known}
         sources, copies = _open_sources(features, augmented, settings.augment)
         _check_complete(clean, copies, sources, manifests)
         utt2spk, num_left_out = _enough_utterances(clean | copies, settings.train.min_utterances)
+        if settings.train.num_speakers:
+            utt2spk = _part(settings, utt2spk, {utterance.id: utterance.duration for utterance in known})
         people = sorted(set(utt2spk.values()))
         if len(people) < 2:
             raise RecipeError(f"{manifests}: training needs at least 2 speakers, found {len(people)}")
@@ -210,6 +214,21 @@ def _enough_utterances(utt2spk: dict[str, str], least: int) -> tuple[dict[str, s
     counts = Counter(utt2spk.values())
     kept = {name: speaker for name, speaker in utt2spk.items() if counts[speaker] >= least}
     return kept, sum(count < least for count in counts.values())
+
+
+def _part(settings: SimpleNamespace, utt2spk: dict[str, str], durations: dict[str, float]) -> dict[str, str]:
+    """What of the training set train.num_speakers and train.minutes leave."""
+    s = settings.train
+    if s.minutes and settings.augment.mode == "copies":
+        raise RecipeError(
+            "train.minutes: expected 0 with augment.mode = 'copies', as copies of an utterance would count as more speech, "
+            f"found {s.minutes:g}; set augment.mode"
+        )
+    try:
+        names = draw_subset(generator(s.seed, "subset"), utt2spk, durations, num_speakers=s.num_speakers, minutes=s.minutes)
+    except ValueError as error:
+        raise RecipeError(f"train.{error}; ask for less, or prepare more (stage 1)") from None
+    return {name: utt2spk[name] for name in names}
 
 
 class _Batches(Dataset):

@@ -30,6 +30,10 @@ class Train:
     p_reverse: float = 0.0  # probability that an example runs backwards in time
     examples_per_epoch: int = 0  # 0: as many as there are training utterances
     min_utterances: int = 1  # speakers with fewer training utterances are left out, and the log says how many
+    num_speakers: int = 0  # of the others so many are drawn to train on; 0: all
+    minutes: float = (
+        0.0  # of speech in all, an equal share of each of num_speakers, who have at least that; 0: all that they have
+    )
 
     # Active learning: training begins with a part of each speaker's utterances and takes in more of them after each epoch: those
     # where the head's largest output is smallest ("one_minus_max"), where that of the true speaker is smallest
@@ -110,6 +114,7 @@ class Train:
         for name, least in (
             ("epochs", 1), ("batch_size", 2), ("threads", 1), ("average", 1), ("min_utterances", 1), ("examples_per_epoch", 0),
             ("workers", 1), ("patience", 0), ("group_size", 0), ("mined_pairs", 0), ("plateau_patience", 1),
+            ("num_speakers", 0), ("minutes", 0),
             ("active_add", 0), ("active_speakers", 0), ("active_per_speaker", 0),
             ("one_shot_tasks", 1), ("one_shot_ways", 2), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0),
             ("plateau_delta", 0), ("checkpoint_seconds", 0),
@@ -125,6 +130,11 @@ class Train:
             raise ValueError(
                 "warmup_epochs, margin_start_epoch, margin_end_epoch: expected a warm-up within the epochs and a ramp that "
                 f"ends after it starts, found {self.warmup_epochs}, {self.margin_start_epoch}, {self.margin_end_epoch}"
+            )
+        if self.num_speakers == 1 or (self.minutes and not self.num_speakers):
+            raise ValueError(
+                "num_speakers, minutes: expected at least 2 speakers, or 0 for all and no minutes then, "
+                f"found {self.num_speakers}, {self.minutes}"
             )
         if self.average > self.epochs:
             raise ValueError(f"average: expected at most epochs = {self.epochs}, found {self.average}")

@@ -1,5 +1,8 @@
 """Recipes are data, and whole: every file loads, every key is used, every system passes, every document is what was made."""
 
+import json
+import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -120,3 +123,11 @@ def test_results_are_what_their_records_make(recipe):
         pytest.skip(f"{_named(recipe)} has no records of runs")
     made = recipe_markdown(Path("recipes") / recipe.name)
     assert (recipe / "RESULTS.md").read_text(encoding="utf-8") == made, "run stage 8 with report.publish = true"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_the_command_of_a_record_is_one_for_every_machine(recipe):
+    for path in (recipe / "results").rglob("*.json"):
+        words = shlex.split(json.loads(path.read_text(encoding="utf-8"))["command"])
+        assert words[0] == "./run.sh", path
+        assert not [word for word in words if re.search(r"(^|=)([/~]|\.\./)", word)], path

@@ -52,6 +52,19 @@ def test_what_an_axis_sets_is_what_the_settings_become(tmp_path):
     assert tables == {"model": {"width": 16}, "score": {"backend": "plda", "transforms": ["mean", "lda"]}}
 
 
+def test_a_value_may_set_several_settings_some_so_many_times_it(tmp_path):
+    text = (
+        '[sweep]\nsystem = "a"\n[[axis]]\nname = "length"\nsetting = ["train.min_crop", "train.max_crop"]\n'
+        'scaled = { "embed.hop" = 0.5 }\nvalues = [0.6, 4.0]\n'
+    )
+    first, second = read_sweep(written(tmp_path, text)).points
+    assert first.assignments == ("train.min_crop=0.6", "train.max_crop=0.6", "embed.hop=0.3")
+    assert config.load_layers([], second.assignments).tables["embed"] == {"hop": 2.0}
+    assert second.values[0].number == 4.0
+    with pytest.raises(RecipeError, match="axis 'length': scaled: expected settings with numbers, and values that are numbers"):
+        read_sweep(written(tmp_path, text.replace("0.6, 4.0", '"a", "b"')))
+
+
 def test_axes_that_run_side_by_side_give_one_point_a_value(tmp_path):
     text = (
         '[sweep]\nsystem = "a"\ncombine = "list"\n[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = [1, 2]\n'

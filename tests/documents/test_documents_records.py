@@ -21,9 +21,12 @@ SWEEP = {
     "date": "2025-01-01",
 }  # fmt: skip
 ALIGNMENT = dict.fromkeys(
-    ("old", "new", "train_set", "far", "replicates", "dims", "num_train", "num_train_speakers", "profiles", "figures", "commit",
+    ("train_set", "far", "replicates", "dims", "num_train", "num_train_speakers", "profiles", "figures", "commit",
      "dirty", "date")
-) | {"recipe": "demo", "name": "al", "machine": "myhost, a CPU"}  # fmt: skip
+) | {
+    "recipe": "demo", "name": "al", "machine": "myhost, a CPU", "old": "a", "new": "b",
+    "command": "python -m steps.align --config recipes/demo/align.toml --set align.seed=3 --embeddings /home/me/exp/a",
+}  # fmt: skip
 
 
 def test_what_is_committed_is_read_again_and_names_no_machine_and_no_python(tmp_path):
@@ -31,6 +34,7 @@ def test_what_is_committed_is_read_again_and_names_no_machine_and_no_python(tmp_
     commit(home, Records(systems=[RECORD], sweeps=[SWEEP], alignments=[ALIGNMENT]))
     found = committed(home)
     assert found.systems[0]["command"] == "./run.sh --recipe demo --system a --set score.seed=2"
+    assert found.alignments[0]["command"] == "./run.sh --recipe demo --system a,b --set align.seed=3"
     for record in (*found.systems, *found.sweeps, *found.alignments):
         assert record["machine"] == "a CPU"
     assert found.sweeps[0]["points"] == SWEEP["points"]

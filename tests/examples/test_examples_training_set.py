@@ -82,7 +82,7 @@ def opened(folders, augment=None, *, augmented=None, features=FBANK, spec=None, 
     augment = augment or {}
     settings = SimpleNamespace(
         augment=Augment(**augment), features=features, specaugment=spec or SpecAugment(),
-        train=SimpleNamespace(**{"seed": 1, "min_utterances": 1, "p_reverse": 0.0} | train),
+        train=SimpleNamespace(**{"seed": 1, "min_utterances": 1, "num_speakers": 0, "minutes": 0.0, "p_reverse": 0.0} | train),
     )  # fmt: skip
     augmented = augmented or {"online": folders.bank, "copies": folders.copies}.get(settings.augment.mode, folders.none)
     return TrainingSet.open(manifests=folders.manifests, features=folders.features, augmented=augmented, settings=settings)
@@ -289,6 +289,25 @@ def test_speakers_with_few_utterances_are_left_out_and_counted(folders):
 def test_at_least_two_speakers_have_to_stay(folders):
     with pytest.raises(RecipeError, match="at least 2 speakers, found 0"):
         opened(folders, min_utterances=3)
+
+
+def test_a_part_of_the_speakers_with_a_part_of_their_speech(folders):
+    data = opened(folders, num_speakers=2, seed=4)
+    assert len(data.speakers) == 2
+    assert data.utterances == sorted(name for name in PEOPLE if PEOPLE[name] in data.speakers)
+    assert [data.speakers[label] for label in data.labels] == [PEOPLE[name] for name in data.utterances]
+    # Utterances are 0.75 to 1 s long; cy has one of 1 s, so that 1.2 s of each leave anna and ben.
+    assert opened(folders, num_speakers=2, minutes=0.04).speakers == ["anna", "ben"]
+    assert len(opened(folders, num_speakers=2, minutes=0.02).utterances) == 2
+    assert opened(folders, num_speakers=3, seed=1).utterances == opened(folders).utterances
+
+
+def test_a_part_that_there_is_not_is_an_error(folders):
+    with pytest.raises(RecipeError, match=r"train.num_speakers: expected at most the 3 speakers that there are, found 4"):
+        opened(folders, num_speakers=4)
+    write_copies(folders.copies)
+    with pytest.raises(RecipeError, match=r"train.minutes: expected 0 with augment.mode = 'copies'"):
+        opened(folders, {"mode": "copies", "copies": ("noise", "babble")}, num_speakers=2, minutes=0.02)
 
 
 def test_seconds_become_frames_or_samples(folders):
