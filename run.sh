@@ -171,28 +171,27 @@ if [ ! -d "$manifests" ]; then manifests=$top/$prepared; fi
 
 first=1
 
+# joined VERB INPUT OUT: a stage that makes one thing of several parts, if all of them are there
+joined() {
+  if present "${parts[@]}"; then
+    for each in "${parts[@]}"; do inputs+=("--$2" "$top/$each"); done
+    run 7 "$1 $name" "steps.$1" "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/$3"
+  elif [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
+    echo "stage 7: $name is passed over: it needs the $2 of ${missing[*]}, which have not been run (--system all)" >&2
+  fi
+}
+
 # 7. Several systems as one, and two spaces as one, where the recipe says which and all of them are there. 8. What a sweep found.
-while IFS=$'\t' read -r kind name arguments parts; do
+while IFS=$'\t' read -r kind name arguments parts models; do
   split "$arguments"
   read -ra parts <<<"$parts"
   inputs=()
   case $kind in
-    fusion)
-      if present "${parts[@]}"; then
-        for each in "${parts[@]}"; do inputs+=(--scores "$top/$each"); done
-        run 7 "fuse $name" steps.fuse "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/scores"
-      elif [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
-        echo "stage 7: $name is passed over: it needs the scores of ${missing[*]}, which have not been run (--system all)" >&2
-      fi ;;
-    align)
-      if present "${parts[@]}"; then
-        for each in "${parts[@]}"; do inputs+=(--embeddings "$top/$each"); done
-        run 7 "align $name" steps.align "${config[@]}" --manifests "$manifests" "${inputs[@]}" --out "$top/$name/alignment"
-      elif [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
-        echo "stage 7: $name is passed over: it needs the embeddings of ${missing[*]}, which have not been run (--system all)" >&2
-      fi ;;
+    fusion) joined fuse scores scores ;;
+    align) joined align embeddings alignment ;;
     sweep)
       for each in "${parts[@]}"; do inputs+=(--scores "$top/$each"); done
+      for each in $models; do inputs+=(--model "$top/$each"); done
       run 8 "sum up $name" steps.sweep "${config[@]}" "${inputs[@]}" --out "$top/sweeps/$name/summary" ;;
   esac
 done <<<"$plan"

@@ -6,7 +6,7 @@ tabs between columns and "-" for none:
     system  name  arguments  features  augmented  model  embeddings  begins  first  last  manifests  backend  scores
     fusion  name  arguments  folders of scores
     align   name  arguments  folders of embeddings
-    sweep   name  arguments  folders of scores
+    sweep   name  arguments  folders of scores  folders of models, of a sweep with curves
 
 `arguments` are those of every stage, with the character 31 between them; `model`, `embeddings` and the others are folders of
 the recipe's outputs; `begins` is the folder of the network that it begins with; `first` and `last` are the stages that it needs.
@@ -283,7 +283,9 @@ def joined_lines(recipe: Path, assignments: Sequence[str]) -> list[str]:
 def sweep_line(recipe: Path, found: Sweep, file: Path, plans: Sequence[Plan]) -> str:
     """The line about a sweep as a whole."""
     arguments = _arguments([recipe / "recipe.toml"], [f"sweep.file={file}"])
-    return "\t".join(("sweep", found.name, arguments, " ".join(plan.scores for plan in plans if plan.last == 8)))
+    points = [plan for plan in plans if plan.last == 8]
+    models = " ".join(plan.model for plan in points) if found.curves else ""
+    return "\t".join(("sweep", found.name, arguments, " ".join(plan.scores for plan in points), models))
 
 
 def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[str]) -> Settings:

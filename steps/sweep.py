@@ -1,10 +1,12 @@
 """Stage 8 of a sweep: what its points found becomes one record.
 
-Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml) and the scores of every point (stage 6), in the order of the points.
+Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml), the scores of every point (stage 6), in the order of the points, and
+where the sweep asks for curves the model of each (stage 4).
 Writes sweep.json: axes, and for each point its values, its figures and its scoring in one line; see steps/tables/sweep.py.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,8 +35,10 @@ def observe(settings: SimpleNamespace, site: dict[str, str]) -> dict[str, str]:
 def work(job: Job, unit: str) -> None:
     """Collect the records of all points."""
     sweep, folders = read_sweep(Path(job.settings.sweep.file)), job.input_lists["scores"]
-    if len(folders) != len(sweep.points):
-        raise RecipeError(f"--scores: expected a folder for each of the {len(sweep.points)} points, found {len(folders)}")
+    models = job.input_lists.get("model", [])
+    for name, found, num in (("scores", folders, len(sweep.points)), ("model", models, sweep.curves * len(sweep.points))):
+        if len(found) != num:
+            raise RecipeError(f"--{name}: expected {num} folders for {len(sweep.points)} points, found {len(found)}")
     records = [files.read_json(folder / "result.json") for folder in folders]
     strange = [name for name in sweep.lists if not any(name in record["trials"] for record in records)]
     if strange:
@@ -45,23 +49,37 @@ def work(job: Job, unit: str) -> None:
         | {key: record.get(key) for key in ("backend", "num_parameters", "train_seconds", "trials", "tasks")}
         for point, record in zip(sweep.points, records, strict=True)
     ]
+    for point, folder in zip(points, models, strict=False):
+        point["log"] = _curve(folder)
     axes = [
         {"name": axis.name, "values": [value.name for value in axis.values], "numbers": [value.number for value in axis.values]}
         for axis in sweep.axes
     ]
     about = {"name": sweep.name, "recipe": records[0]["recipe"], "title": sweep.title, "note": sweep.note, "form": sweep.form}
     about |= {"across": list(sweep.across)} if sweep.across else {}
+    about |= {"repeats": sweep.repeats} if sweep.repeats else {}
     what = {"lists": list(sweep.lists), "figures": list(sweep.figures), "axes": axes, "points": points}
     command = f"./run.sh --sweep recipes/{records[0]['recipe']}/sweeps/{sweep.name}.toml"
     files.write_json(job.out / "sweep.json", about | what | run_record() | {"command": command, "fingerprint": job.fingerprint})
     job.log.info("%d points", len(points))
 
 
+def _curve(folder: Path) -> list[dict[str, float]]:
+    """Return of each epoch what is drawn of it: the hours learnt from, and the EER of the held-out speakers."""
+    path = folder / "log.jsonl"
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    keys = ("epoch", "seconds_seen", "pool_hours", "dev_eer")
+    return [{key: record[key] for key in keys if record.get(key) is not None} for record in records]
+
+
 STAGE = Stage(
     name="sweep",
     version=1,
     sections={"sweep": SweepSettings},
-    inputs=(Input(name="scores", many=True, help="the output of stage 6 of each point, in the order of the points"),),
+    inputs=(
+        Input(name="scores", many=True, help="the output of stage 6 of each point, in the order of the points"),
+        Input(name="model", many=True, required=False, help="likewise that of stage 4, if the sweep asks for curves"),
+    ),
     outputs=("sweep.json",),
     work=work,
     observe=observe,

@@ -5,6 +5,8 @@ title = "Segment length"            # of its table
 system = "bilstm_combined"          # what every point begins with, unless an axis says it
 set = { "score.replicates" = 200 }  # settings of every point, and config = [files]
 combine = "grid"                    # every value with every other; "list": the axes run side by side
+repeats = "seed"                    # the axis whose values are repeats, of which the mean is shown
+curves = true                       # draw the EER of held-out speakers against the hours learnt from
 
 [[axis]]
 name = "segment, s"
@@ -36,7 +38,7 @@ from typing import Any
 from steps.core.config import assignment_text
 from steps.core.errors import RecipeError
 
-_SWEEP_KEYS = {"title", "system", "combine", "config", "set", "lists", "figures", "form", "across", "note"}
+_SWEEP_KEYS = {"title", "system", "combine", "config", "set", "lists", "figures", "form", "across", "note", "repeats", "curves"}
 _FORMS = ("table", "matrix")
 
 
@@ -93,6 +95,8 @@ class Sweep:
     form: str  # "table" or "matrix"
     across: tuple[str, ...]  # of a matrix: the axes whose values are columns
     note: str  # under its table
+    repeats: str  # the axis whose values are repeats, such as a seed; "" none
+    curves: bool  # whether the training logs of its points are kept and drawn
 
 
 def read_sweep(file: Path) -> Sweep:
@@ -120,10 +124,13 @@ def read_sweep(file: Path) -> Sweep:
     title, form, combine = sweep.get("title", file.stem), sweep.get("form", "table"), sweep.get("combine", "grid")
     _expect(file, "form", form, _FORMS)
     _expect(file, "combine", combine, ("grid", "list"))
+    _expect(file, "repeats", sweep.get("repeats", ""), ("", *(axis.name for axis in known if len(known) > 1)))
+    _expect(file, "curves", sweep.get("curves", False), (True, False))
     return Sweep(
         name=file.stem, title=str(title), axes=known, points=_points(file, known, combine, sweep.get("system", "")),
         files=common.files, assignments=common.assignments, form=form, note=str(sweep.get("note", "")),
         across=_texts(file, "across", sweep.get("across", [])),
+        repeats=sweep.get("repeats", ""), curves=sweep.get("curves", False),
         lists=_texts(file, "lists", sweep.get("lists", [])), figures=_texts(file, "figures", sweep.get("figures", ["eer"])),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steps.tables.results import list_names, parent_and_corpus, per_cent, pooled_lists
-from steps.tables.sweep import Sweep, figure_name, is_of_tasks, is_rate, point_figure, shown_figures, shown_lists
+from steps.tables.sweep import Sweep, figure_name, is_of_tasks, is_rate, merged, point_figure, shown_figures, shown_lists
 from steps.tables.tasks import cmc_curves, open_set_curves
 
 if TYPE_CHECKING:
@@ -138,8 +138,29 @@ def sweep_plots(canvas: Canvas, sweep: Sweep) -> list[str]:
     """Return the pictures of a sweep's first figure.
 
     Over a numeric axis, or the only one, lines; the other axes are lines (the lists, where there is no other), a picture a list.
-    Two axes of names make a map for each list.
+    Two axes of names make a map for each list. Where its points bring logs of their training, the EER over hours besides.
     """
+    return [*_hours(canvas, sweep), *_over_axes(canvas, merged(sweep))]
+
+
+def _hours(canvas: Canvas, sweep: Sweep) -> list[str]:
+    """The dev EER against the hours learnt from, a line for the points that differ in nothing but the axis of repeats."""
+    from steps.plots.hours import hours_figure
+
+    runs: dict[str, list[Any]] = {}
+    repeats = sweep.get("repeats", "")
+    for point in sweep["points"]:
+        values = [str(v) for v, axis in zip(point["values"], sweep["axes"], strict=True) if axis["name"] != repeats]
+        if any("seconds_seen" in record and "dev_eer" in record for record in point.get("log", [])):
+            runs.setdefault(", ".join(values), []).append(point["log"])
+    if not runs:
+        return []
+    title = f"{sweep['title']}: EER of held-out speakers"
+    return [canvas.add(hours_figure(runs, title), f"hours.{sweep['name']}", title)]
+
+
+def _over_axes(canvas: Canvas, sweep: Sweep) -> list[str]:
+    """The first figure over one axis or two."""
     figure = shown_figures(sweep)[0]
     names = [""] if is_of_tasks(figure) else shown_lists(sweep)
     lists = [name for name in names if any(point_figure(point, figure, name) for point in sweep["points"])]

@@ -8,6 +8,7 @@ A sweep is what sweep.json of steps/sweep.py holds, committed as recipes/<recipe
       "lists": [],                             # the trial lists to show, in order; none: all that are no part of another
       "figures": ["eer", "min_dcf.0.01"],      # as in result.json; "tasks.<path>" is a figure of the point's tasks
       "across": ["system"],                    # of a matrix, may lack: the axes whose values are columns, "lists" among them
+      "repeats": "seed",                       # may lack: the axis whose values are repeats, shown as their mean
       "axes": [{"name": "scoring", "values": ["average", "ward"], "numbers": [null, null]},
                {"name": "system", "values": ["lstm", "resnet"], "numbers": [null, null]}],
       "points": [{"values": ["average", "lstm"], "system": "average-lstm", "backend": "...", "trials": {"o": {"eer": 0.0554,
@@ -18,12 +19,14 @@ A sweep is what sweep.json of steps/sweep.py holds, committed as recipes/<recipe
 "table": a row a point, a column a list and figure. "matrix": one figure in each table; without "across" the values of the last of
 several axes are the columns, and there is a table a list; with one axis its values go down and the lists across. A table like
 "scoring methods down, lists of two networks across" has "across": ["system", "lists"]. A point that is missing is an empty cell.
+A point may bring the "log" of its training, records as those of log.jsonl.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,14 +56,36 @@ def check_sweep(sweep: Any) -> None:
     names = [axis["name"] for axis in sweep["axes"]]
     if not names or len({*names, LISTS}) <= len(names):
         raise ValueError(f"axes: expected at least one, with different names other than '{LISTS}', found {names}")
-    strange = [name for name in sweep.get("across", []) if name not in (*names, LISTS)]
+    repeats = sweep.get("repeats", "")
+    if repeats and (repeats not in names or len(names) == 1):
+        raise ValueError(f"repeats: expected one of several axes {', '.join(names)}, found {repeats!r}")
+    strange = [name for name in sweep.get("across", []) if name not in (*names, LISTS) or name == repeats]
     if strange:
-        raise ValueError(f"across: expected some of {', '.join((*names, LISTS))}, found {strange[0]!r}")
+        raise ValueError(f"across: expected some of {', '.join((*names, LISTS))} that are no repeats, found {strange[0]!r}")
     for point in sweep["points"]:
         values = point.get("values", [])
         known = len(values) == len(names) and all(v in axis["values"] for v, axis in zip(values, sweep["axes"], strict=True))
         if not known or "trials" not in point:
             raise ValueError(f"points: expected a value of each axis and trials, found {values}")
+
+
+def merged(sweep: Sweep) -> Sweep:
+    """Return the sweep without its axis of repeats: a point holds those that it is the mean of as `repeats`."""
+    name = sweep.get("repeats", "")
+    if not name:
+        return sweep
+    axes = list(sweep["axes"])
+    place = [axis["name"] for axis in axes].index(name)
+    points: dict[tuple[str, ...], dict[str, Any]] = {}
+    for point in sweep["points"]:
+        values = [value for i, value in enumerate(point["values"]) if i != place]
+        points.setdefault(tuple(map(str, values)), {"values": values, "repeats": []})["repeats"].append(point)
+    numbers = sorted({len(point["repeats"]) for point in points.values()})
+    remark = f"Mean ± standard deviation and [least, largest] of {' or '.join(map(str, numbers))} values of {name}."
+    note = " ".join(filter(None, (sweep.get("note", ""), remark)))
+    lists = shown_lists(sweep)
+    rest = {"axes": [axis for axis in axes if axis["name"] != name], "points": list(points.values()), "lists": lists}
+    return {**sweep, **rest, "note": note, "repeats": ""}
 
 
 def shown_lists(sweep: Sweep) -> list[str]:
@@ -76,13 +101,23 @@ def shown_figures(sweep: Sweep) -> list[str]:
 def point_figure(point: Mapping[str, Any], figure: str, list_name: str) -> tuple[float, Sequence[float] | None] | None:
     """Return a figure of a point with its interval (None: it has none), or None where the point lacks it.
 
+    Of a point that stands for repeats (`merged`): the mean, and the least and the largest.
+
     The path of a figure of tasks is that of steps/results/tasks.py: "tasks.identification.closed.rate.1",
     "tasks.identification.open.dir.0.01", "tasks.clustering.ahc_complete.best.mr", and in a list by what its record says:
     "tasks.few_shot.ways=5,shots=1,distance=euclidean.accuracy".
     """
+    if "repeats" in point:
+        values = _repeated(point, figure, list_name)
+        return (statistics.fmean(values), (min(values), max(values))) if values else None
     if is_of_tasks(figure):
         return _follow(point.get("tasks"), figure.removeprefix(_TASKS))
     return _follow(point["trials"].get(list_name), figure)
+
+
+def _repeated(point: Mapping[str, Any], figure: str, list_name: str) -> list[float]:
+    found = [point_figure(each, figure, list_name) for each in point["repeats"]]
+    return [each[0] for each in found if each is not None]
 
 
 def _follow(holder: Any, path: str) -> tuple[float, Sequence[float] | None] | None:
@@ -134,6 +169,7 @@ def sweep_tables(sweep: Sweep) -> list[Table]:
         ValueError: it is no sweep (see `check_sweep`).
     """
     check_sweep(sweep)
+    sweep = merged(sweep)
     return _matrices(sweep) if sweep["form"] == "matrix" else [_plain_table(sweep)]
 
 
@@ -181,8 +217,16 @@ def _cell(point: Mapping[str, Any], figure: str, name: str) -> str | None:
     if found is None:
         return None
     value, bounds = found
+    if "repeats" in point:
+        return _mean_cell(_repeated(point, figure, name), is_rate(figure))
     if isinstance(value, int) and not is_rate(figure):
         return f"{value:,}"
     if not is_rate(figure):
         return cost(value)
     return f"{per_cent(value)} {interval(bounds)}" if bounds else per_cent(value)
+
+
+def _mean_cell(values: Sequence[float], rate: bool) -> str:
+    written = per_cent if rate else cost
+    spread = f" ± {written(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{written(statistics.fmean(values))}{spread} [{written(min(values))}, {written(max(values))}]"

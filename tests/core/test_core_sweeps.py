@@ -65,6 +65,14 @@ def test_a_value_may_set_several_settings_some_so_many_times_it(tmp_path):
         read_sweep(written(tmp_path, text.replace("0.6, 4.0", '"a", "b"')))
 
 
+def test_repeats_are_an_axis_beside_another(tmp_path):
+    assert read_sweep(written(tmp_path, GRID)).repeats == ""
+    found = read_sweep(written(tmp_path, GRID.replace("[sweep]", '[sweep]\nrepeats = "width"\ncurves = true')))
+    assert (found.repeats, found.curves) == ("width", True)
+    with pytest.raises(RecipeError, match="repeats = 'seed'; expected one of , width, scoring"):
+        read_sweep(written(tmp_path, GRID.replace("[sweep]", '[sweep]\nrepeats = "seed"')))
+
+
 def test_axes_that_run_side_by_side_give_one_point_a_value(tmp_path):
     text = (
         '[sweep]\nsystem = "a"\ncombine = "list"\n[[axis]]\nname = "x"\nsetting = "train.epochs"\nvalues = [1, 2]\n'

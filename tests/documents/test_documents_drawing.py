@@ -101,3 +101,16 @@ def test_a_picture_goes_into_the_folder_and_into_the_page(tmp_path, monkeypatch)
     monkeypatch.setattr(figure, "save_inline", lambda *arguments: written.append(arguments) or "<svg>")
     assert Canvas(tmp_path / "figures").add("picture", "name", "words") == "<svg>"
     assert written == [("picture", tmp_path / "figures/name", "name", "words")]
+
+
+def test_points_with_logs_are_drawn_over_the_hours_learnt_from_a_line_for_all_repeats(canvas):
+    axes = [("way", ["a", "b"], [None, None]), ("seed", ["1", "2"], [1.0, 2.0])]
+    log = [{"epoch": 1, "seconds_seen": 3600.0, "dev_eer": 0.2}, {"epoch": 2, "seconds_seen": 7200.0, "dev_eer": 0.1}]
+    worse = [{**record, "dev_eer": record["dev_eer"] + 0.1} for record in log]
+    points = [{**_point(0.1, "a", "1"), "log": log}, {**_point(0.3, "a", "2"), "log": worse}, _point(0.2, "b", "1")]
+    assert sweep_plots(canvas, _sweep(axes, points, repeats="seed", lists=["o"])) == ["<svg>hours.s", "<svg>sweep.s"]
+    lines = [line.get_xydata().tolist() for line in canvas.drawn["hours.s"].axes[0].lines]
+    assert [[1.0, pytest.approx(25.0)], [2.0, pytest.approx(15.0)]] in lines  # the mean of both seeds
+    assert len(lines) == 3
+    picture = canvas.drawn["sweep.s"]
+    assert picture.axes[0].lines[0].get_ydata() == pytest.approx([20.0, 20.0])

@@ -36,9 +36,10 @@ def points(tmp_path):
     return tmp_path
 
 
-def run(folder, *scores: str) -> int:
+def run(folder, *scores: str, models=()) -> int:
     words = ["--set", f"sweep.file={folder / 'length.toml'}", "--out", str(folder / "summary")]
     words += [word for each in scores for word in ("--scores", str(folder / each))]
+    words += [word for each in models for word in ("--model", str(folder / each))]
     return stage.run(STAGE, words, logging.getLogger("sweep"))
 
 
@@ -65,5 +66,18 @@ def test_another_title_is_another_record_and_another_place_is_not(points):
 
 
 def test_a_point_without_scores_is_an_error(points):
-    with pytest.raises(RecipeError, match="a folder for each of the 2 points, found 1"):
+    with pytest.raises(RecipeError, match="--scores: expected 2 folders for 2 points, found 1"):
         run(points, "0")
+
+
+def test_the_training_curves_of_the_points_are_kept_where_they_are_asked_for(points):
+    log = {"epoch": 1, "loss": 2.0, "dev_eer": 0.1, "seconds_seen": 36.0, "pool_hours": 2.0}
+    for number in (0, 1):  # any folder with a stamp does
+        (points / str(number) / "log.jsonl").write_text(json.dumps(log | {"dev_eer": None if number else 0.1}) + "\n")
+    (points / "length.toml").write_text(SWEEP.replace("[sweep]", "[sweep]\ncurves = true"))
+    with pytest.raises(RecipeError, match="--model: expected 2 folders for 2 points, found 0"):
+        run(points, "0", "1")
+    assert run(points, "0", "1", models=("0", "1")) == 0
+    first, second = json.loads((points / "summary" / "sweep.json").read_text())["points"]
+    assert first["log"] == [{"epoch": 1, "seconds_seen": 36.0, "pool_hours": 2.0, "dev_eer": 0.1}]
+    assert second["log"] == [{"epoch": 1, "seconds_seen": 36.0, "pool_hours": 2.0}]

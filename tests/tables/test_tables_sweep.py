@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from steps.tables.sweep import check_sweep, figure_name, is_rate, point_figure, shown_lists, sweep_tables
+from steps.tables.sweep import check_sweep, figure_name, is_rate, merged, point_figure, shown_lists, sweep_tables
 
 
 def _figures(eer):
@@ -44,6 +44,30 @@ def test_methods_down_and_the_lists_of_two_networks_across():
     (table,) = sweep_tables(_sweep(form="matrix", across=["network", "lists"], lists=["o", "e"]))
     assert table.columns == ("scoring", "lstm o", "lstm e", "resnet o", "resnet e")
     assert table.rows[1] == ("ward", "6.00 [5.00, 7.00]", "16.00 [15.00, 17.00]", None, None)
+
+
+def test_repeats_are_shown_as_their_mean_with_spread_and_ends():
+    axes = [{"name": "way", "values": ["a", "b"]}, {"name": "seed", "values": ["1", "2", "3"]}]
+    points = [_point(eer, "a", seed) for eer, seed in ((0.05, "1"), (0.06, "2"), (0.10, "3"))] + [_point(0.2, "b", "2")]
+    (table,) = sweep_tables(_sweep(form="matrix", axes=axes, points=points, across=["lists"], repeats="seed", lists=["o"]))
+    # 5, 6 and 10: mean 7, variance (4 + 1 + 9) / 2 = 7
+    assert table.rows == (("a", "7.00 ± 2.65 [5.00, 10.00]"), ("b", "20.00 [20.00, 20.00]"))
+    assert table.columns == ("way", "o")
+    assert table.note == "Note. Mean ± standard deviation and [least, largest] of 1 or 3 values of seed."
+    sweep = merged(_sweep(axes=axes, points=points, repeats="seed"))
+    assert point_figure(sweep["points"][0], "eer", "o") == (pytest.approx(0.07), (0.05, 0.10))
+    assert point_figure(sweep["points"][0], "cllr", "o") is None
+    plain = _sweep()
+    assert merged(plain) is plain
+
+
+def test_repeats_must_be_an_axis_beside_others_and_not_go_across():
+    for change, message in (
+        ({"repeats": "seed"}, "repeats: expected one of several axes scoring, network, found 'seed'"),
+        ({"repeats": "network", "across": ["network"]}, "that are no repeats, found 'network'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_sweep(_sweep(**change))
 
 
 def test_one_axis_goes_down_and_lists_across():
@@ -116,7 +140,7 @@ def test_names_say_what_is_per_cent():
         ({"form": "grid"}, "form: expected one of table, matrix"),
         ({"axes": []}, "axes: expected at least one"),
         ({"axes": [{"name": "lists", "values": ["a"]}]}, "axes: expected at least one, with different names"),
-        ({"across": ["width"]}, "across: expected some of scoring, network, lists, found 'width'"),
+        ({"across": ["width"]}, "across: expected some of scoring, network, lists that are no repeats, found 'width'"),
         ({"points": [_point(0.1, "average")]}, r"points: expected a value of each axis and trials, found \['average'\]"),
         ({"points": [_point(0.1, "average", "other")]}, "points: expected a value"),
     ],
