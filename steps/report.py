@@ -4,7 +4,7 @@ Reads result.json, score files and LLRs of any number of systems and fusions, th
 are given, the records of sweeps and alignments where those are given, and of the recipe recipe.toml and paper.toml (published
 figures). Writes RESULTS.md, report.html (one file that needs no network), table.txt, comparison.json (paired comparisons with the
 reference system), and figures/*.png and *.svg; the table goes to stdout. With report.publish = true the records are copied to
-recipes/<recipe>/results/ (sweeps/, alignments/ below it) and recipes/<recipe>/RESULTS.md is made of all that lie there.
+recipes/<recipe>/results/ (sweeps/, alignments/, figures/ below it) and recipes/<recipe>/RESULTS.md is made of all that lie there.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from steps.core import config
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write, read_json, write_json
 from steps.core.stage import Input, Job, Stage
+from steps.documents import gallery
 from steps.documents.facts import RecipeFacts, read_facts
 from steps.documents.page import Findings, report_page
 from steps.documents.records import NAME, Records, commit, committed, folders_by_system, read_alignment, read_log, read_record
@@ -44,6 +45,8 @@ class ReportSettings:
     # whether to draw for each system and pooled list a score histogram and, of calibrated systems, a Tippett plot, a
     # reliability diagram and the Bayes error over the prior
     histograms: bool = True
+    # systems whose embeddings RESULTS.md shows, where stage 6 drew them (tasks.run = ["pictures"]); empty: the reference's
+    pictures: tuple[str, ...] = ()
     # whether to copy the records to the recipe and to write its RESULTS.md; done after every run, also an idle one
     publish: bool = config.field(False, decides=False)
 
@@ -69,9 +72,10 @@ def work(job: Job, unit: str) -> None:
     found = examine(job, records, folders, facts.reference)
     records = replace(records, systems=_with_comparisons(records, found.comparisons))
     draw(job, records, found, facts.reference)
+    found.embeddings = gallery.take_over(folders, job.out / gallery.FOLDER)
     write_json(job.out / "comparison.json", found.comparisons)
     with atomic_write(job.out / "RESULTS.md") as file:
-        file.write(_markdown(records, settings.recipe, facts))
+        file.write(_markdown(records, settings.recipe, facts, _pictures(job, records, facts)))
     with atomic_write(job.out / "table.txt") as file:
         file.write(to_text(pooled_table(records.systems)))
     with atomic_write(job.out / "report.html") as file:
@@ -84,6 +88,7 @@ def finish(job: Job) -> None:
         recipe = job.settings.report.recipe
         given = _given(job, _facts(job.settings.report))
         compared = read_json(job.out / "comparison.json")
+        gallery.publish(job.out / gallery.FOLDER, _pictures(job, given, _facts(job.settings.report)), _home(recipe))
         publish(replace(given, systems=_with_comparisons(given, compared)), recipe)
         job.log.info("published: %s", RECIPES / recipe / "RESULTS.md")
     print((job.out / "table.txt").read_text(encoding="utf-8"), end="")
@@ -95,11 +100,16 @@ def publish(records: Records, recipe: str) -> None:
     Raises:
         RecipeError: there is no such recipe, or a record there cannot be read.
     """
+    home = _home(recipe)
+    commit(home, records)
+    rewrite(home)
+
+
+def _home(recipe: str) -> Path:
     home = RECIPES / recipe
     if not home.is_dir():
         raise RecipeError(f"{home}: no such recipe, so there is no place to publish to; correct report.recipe")
-    commit(home, records)
-    rewrite(home)
+    return home
 
 
 def rewrite(home: Path) -> None:
@@ -110,12 +120,13 @@ def rewrite(home: Path) -> None:
 
 
 def recipe_markdown(home: Path) -> str:
-    """Return what RESULTS.md of a recipe's folder must hold: results/**/*.json, recipe.toml and paper.toml decide it.
+    """Return what RESULTS.md of a recipe's folder must hold: what lies in results/, recipe.toml and paper.toml decide it.
 
     Raises:
         RecipeError: one of these files is damaged, or a record lies under another name than its own.
     """
-    return _markdown(committed(home), home.name, read_facts(home))
+    pictures = gallery.paths_of(home / "results" / gallery.FOLDER, home)
+    return _markdown(committed(home), home.name, read_facts(home), pictures)
 
 
 def examine(job: Job, records: Records, folders: Mapping[str, Path], reference: str) -> Findings:
@@ -188,10 +199,17 @@ def _with_comparisons(records: Records, comparisons: Mapping[str, Any]) -> list[
     ]
 
 
-def _markdown(records: Records, recipe: str, facts: RecipeFacts) -> str:
+def _pictures(job: Job, records: Records, facts: RecipeFacts) -> dict[str, str]:
+    """Return name -> path of the pictures that RESULTS.md shows."""
+    paths = gallery.paths_of(job.out / gallery.FOLDER, job.out)
+    systems = job.settings.report.pictures or (facts.reference,)
+    return {name: paths[name] for name in gallery.shown(paths, records, systems)}
+
+
+def _markdown(records: Records, recipe: str, facts: RecipeFacts, pictures: Mapping[str, str]) -> str:
     return render_markdown(
         records.systems, facts.published, recipe=recipe, title=facts.title, systems=facts.systems, not_run=facts.not_run,
-        reference=facts.reference, sweeps=records.sweeps, alignments=records.alignments,
+        reference=facts.reference, sweeps=records.sweeps, alignments=records.alignments, pictures=pictures,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Stage 8 of a sweep: what its points found becomes one record.
 
-Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml), the scores of every point (stage 6), in the order of the points, and
-where the sweep asks for curves the model of each (stage 4).
+Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml), the scores of every point (stage 6), in the order of the points,
+and where the sweep asks for curves the model of each (stage 4).
 Writes sweep.json: axes, and for each point its values, its figures and its scoring in one line; see steps/tables/sweep.py.
 """
 

@@ -30,6 +30,7 @@ class Findings:
     tasks: list[str] = field(default_factory=list)
     sweeps: dict[str, list[str]] = field(default_factory=dict)  # name -> pictures
     training: list[str] = field(default_factory=list)
+    embeddings: dict[str, list[str]] = field(default_factory=dict)  # system -> pictures of its embeddings
 
 
 def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findings) -> str:
@@ -47,6 +48,7 @@ def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findin
         Section(title=comparison.title, body=to_html(comparison)),
         Section(title="Not run", body=listing(missing_systems(systems, facts.systems, facts.not_run))),
         Section(title="Other tasks", body="".join(map(to_html, task_tables(systems))) + pictures(found.tasks)),
+        Section(title="Embeddings", body="".join(folded(system, pictures(svgs)) for system, svgs in found.embeddings.items())),
         Section(title="By corpus", body=pictures(found.forests[1:]) + by_corpus),
         Section(title="Scores and calibration", body=calibration + by_system),
         *_sweeps(records, found),

@@ -138,7 +138,7 @@ def save_inline(figure: Figure, stem: Path | str, name: str, description: str) -
     write(figure, buffer, "svg")
     with open(f"{stem}.svg", "wb") as file:
         file.write(buffer.getvalue())
-    return _element(buffer.getvalue().decode(), name, description)
+    return inline_element(buffer.getvalue().decode(), name, description)
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
@@ -148,10 +148,11 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     """
     buffer = io.BytesIO()
     write(figure, buffer, "svg")
-    return _element(buffer.getvalue().decode(), name, description)
+    return inline_element(buffer.getvalue().decode(), name, description)
 
 
-def _element(text: str, name: str, description: str) -> str:
+def inline_element(text: str, name: str, description: str) -> str:
+    """Return the <svg> element of an SVG file's text, as `inline_svg` does of a figure."""
     text = text[text.index("<svg") :].strip()  # the XML head and the address of a DTD have no place in HTML
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

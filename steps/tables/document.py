@@ -18,7 +18,7 @@ from steps.tables.results import (
     repeat_command,
     runs_table,
 )
-from steps.tables.sweep import Sweep, sweep_tables
+from steps.tables.sweep import Sweep, merged, sweep_tables
 from steps.tables.table import Table, markdown_text, to_markdown
 from steps.tables.tasks import task_tables
 
@@ -29,7 +29,7 @@ P_target = p, C_miss = C_fa = 1 and are divided by min(p, 1 - p). actDCF and Cll
 Published figures are printed as they were published; they are not ours.
 """
 
-_DETAILS = "Costs, Cllr and counts of each sub-corpus, and the pictures, stand in report.html of stage 8."
+_DETAILS = "Costs, Cllr and counts of each sub-corpus, and more pictures, stand in report.html of stage 8."
 
 
 def render_markdown(
@@ -43,6 +43,7 @@ def render_markdown(
     reference: str = "",
     sweeps: Sequence[Sweep] = (),
     alignments: Sequence[Record] = (),
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
     """Return the whole of RESULTS.md; the order of `results` does not matter.
 
@@ -56,7 +57,9 @@ def render_markdown(
         reference: the system whose paired differences to show; empty: none.
         sweeps: as sweep.json holds them, one a sweep.
         alignments: as alignment.json holds them, one a pair of systems.
+        pictures: name -> path, relative to the document: "forest", "few_shot", "sweep.<sweep>.<list>", "pca.<system>" ...
     """
+    paths = dict(pictures or {})
     records = order_records(results, systems)
     comparison = comparison_table(records, published)
     parts = [
@@ -67,11 +70,16 @@ def render_markdown(
     if comparison.rows:
         parts.append(f"## {comparison.title}\n\n{to_markdown(comparison)}")
     if records:
-        parts += [_section(table) for table in (pooled_table(records), paired_table(records, reference)) if table.rows]
+        pooled, paired = pooled_table(records), paired_table(records, reference)
+        parts += [_section(pooled), *_shown(paths, "forest")] if pooled.rows else []
+        parts += [_section(paired)] if paired.rows else []
         by_corpus = [_section(table) for table in corpus_matrices(records)]
         parts += [*by_corpus, f"{_DETAILS}\n"] if by_corpus else []
         parts += [_section(table) for table in task_tables(records)]
-    parts += [_sweep(sweep) for sweep in sorted(sweeps, key=lambda sweep: sweep["name"])]
+        parts += _shown(paths, "few_shot", "cmc", "open_set")
+        embeddings = _shown(paths, "pca", "tsne", "dendrogram", "dendrogram_hard")
+        parts += ["## Embeddings\n", *embeddings] if embeddings else []
+    parts += [_sweep(sweep, paths) for sweep in sorted(sweeps, key=lambda sweep: sweep["name"])]
     parts += [_alignment(record) for record in sorted(alignments, key=lambda record: record["name"])]
     if records:
         parts.append(_section(runs_table(records)))
@@ -87,14 +95,26 @@ def _section(table: Table) -> str:
     return f"## {markdown_text(table.title)}\n\n{to_markdown(table)}"
 
 
-def _sweep(sweep: Sweep) -> str:
-    """Return the part about a sweep: its tables, how to repeat it, and what made it."""
+def _shown(paths: Mapping[str, str], *kinds: str) -> list[str]:
+    """Return the pictures that are called after these kinds, or after them and something else."""
+    return [
+        f"![{markdown_text(name)}]({path})\n"
+        for kind in kinds
+        for name, path in sorted(paths.items())
+        if name == kind or name.startswith(f"{kind}.")
+    ]
+
+
+def _sweep(sweep: Sweep, paths: Mapping[str, str]) -> str:
+    """Return the part about a sweep: its tables and pictures, how to repeat it, and what made it."""
     tables = sweep_tables(sweep)
     parts = [f"## Sweep: {markdown_text(sweep['title'])}\n"]
     for table in tables:
         head = f"{markdown_text(table.title)}:\n\n" if sweep["form"] == "matrix" else ""
         parts.append(head + to_markdown(replace(table, note="")))
-    note = f"{markdown_text(sweep['note'])} " if sweep.get("note") else ""
+    parts += _shown(paths, f"hours.{sweep['name']}", f"sweep.{sweep['name']}")
+    said = merged(sweep).get("note")
+    note = f"{markdown_text(said)} " if said else ""
     facts = f"{len(sweep['points'])} points, commit {commit(sweep)}, {sweep['date'][:10]}; to repeat it:"
     parts.append(f"{note}{facts}\n\n    {sweep['command']}\n")
     return "\n".join(parts)

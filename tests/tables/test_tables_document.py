@@ -69,6 +69,20 @@ def test_every_kind_of_record_has_its_part_and_order_does_not_matter():
         assert part in text
 
 
+def test_pictures_stand_where_what_they_show_is_told():
+    names = ("forest", "few_shot", "sweep.s.o", "sweep.st.o", "hours.s", "pca.a")
+    pictures = {name: f"figures/{name}.svg" for name in names}
+    text = render_markdown(RECORDS, [], recipe="demo", reference="a", sweeps=[_sweep("s"), _sweep("st")], pictures=pictures)
+    lines = [line for line in text.splitlines() if line.startswith(("## ", "![")) and "Published" not in line]
+    assert lines[:11] == [
+        "## All figures", "![forest](figures/forest.svg)", "## Differences from a", "## o by corpus",
+        "## Few-shot tasks: accuracy", "![few_shot](figures/few_shot.svg)", "## Embeddings", "![pca.a](figures/pca.a.svg)", r"## Sweep: Sweep_s\_",
+        "![hours.s](figures/hours.s.svg)", "![sweep.s.o](figures/sweep.s.o.svg)",
+    ]  # fmt: skip
+    assert "![sweep.st.o](figures/sweep.st.o.svg)" in lines[12:]
+    assert "## Embeddings" not in render_markdown(RECORDS, [], recipe="demo")
+
+
 def test_a_sweep_has_its_title_note_commit_and_command():
     text = render_markdown([], [], recipe="demo", sweeps=[_sweep("s")])
     assert "Sweep_s\\_, EER %:\n\n| x | o |\n| :-- | --: |\n| 1 | 34.50 |\n" in text
