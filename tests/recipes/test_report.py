@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import re
 import logging
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace

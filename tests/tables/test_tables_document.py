@@ -76,8 +76,8 @@ def test_pictures_stand_where_what_they_show_is_told():
     lines = [line for line in text.splitlines() if line.startswith(("## ", "![")) and "Published" not in line]
     assert lines[:11] == [
         "## All figures", "![forest](figures/forest.svg)", "## Differences from a", "## o by corpus",
-        "## Few-shot tasks: accuracy", "![few_shot](figures/few_shot.svg)", "## Embeddings", "![pca.a](figures/pca.a.svg)", r"## Sweep: Sweep_s\_",
-        "![hours.s](figures/hours.s.svg)", "![sweep.s.o](figures/sweep.s.o.svg)",
+        "## Few-shot tasks: accuracy", "![few_shot](figures/few_shot.svg)", "## Embeddings", "![pca.a](figures/pca.a.svg)",
+        r"## Sweep: Sweep_s\_", "![hours.s](figures/hours.s.svg)", "![sweep.s.o](figures/sweep.s.o.svg)",
     ]  # fmt: skip
     assert "![sweep.st.o](figures/sweep.st.o.svg)" in lines[12:]
     assert "## Embeddings" not in render_markdown(RECORDS, [], recipe="demo")
