@@ -10,6 +10,7 @@ sweep=            # a file of recipes/<recipe>/sweeps: settings that vary, inste
 stage=1           # first stage to run
 stop_stage=8      # last stage to run
 jobs=             # processes that share a stage's work; default: as many as there are cores
+at_once=1         # systems, or points of a sweep, that are trained, embedded and scored at the same time
 launcher=local    # where they run: here, or as conf/launch/<launcher>.toml says
 detach=           # --detach: go on when this shell ends, as a job or in the background
 status=           # --status: say what is done, at work and queued, and do nothing
@@ -22,7 +23,8 @@ force=()          # --force: set outputs of other settings aside and make them a
 usage() {
   cat <<'HELP'
 usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher NAME]
-                [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR] [--model DIR|FILE.hdf5]
+                [--at-once N] [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR]
+                [--model DIR|FILE.hdf5]
                 [--set section.key=value]... [--force] [--detach] [--status] [--help]
 
 stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
@@ -40,6 +42,7 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
   ./run.sh --sweep recipes/voices/sweeps/linkage.toml --data VOICES      settings that vary, and a table of what comes out
   ./run.sh --recipe own --data OTHER --model exp/voices/resnet_aam/model      a trained model on other speech
   ./run.sh --recipe voxceleb --launcher slurm --jobs 40 --detach             on a cluster (conf/launch/slurm.toml)
+  ./run.sh --recipe voxceleb --system all --at-once 8 --launcher slurm       eight systems at a time
   ./run.sh --recipe voxceleb --status                                        how far it is
 HELP
 }
@@ -54,7 +57,7 @@ while [ $# -gt 0 ]; do
     --force) force=(--force); shift ;;
     --detach) detach=yes; shift ;;
     --status) status=yes; shift ;;
-    --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--launcher|--exp|--data|--model|--set)
+    --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--at-once|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
       case "$1" in
         --recipe) recipe=${2%/} ;;
@@ -63,6 +66,7 @@ while [ $# -gt 0 ]; do
         --stage) stage=$2 ;;
         --stop-stage) stop_stage=$2 ;;
         --jobs) jobs=$2 ;;
+        --at-once) at_once=$2 ;;
         --launcher) launcher=$2 ;;
         --exp) exp=$(realpath -m -- "$2") ;;
         --data) data=$(realpath -m -- "$2") ;;
@@ -76,6 +80,7 @@ done
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stage '$number': expected a number from 1 to 8"
 done
+[[ $at_once =~ ^[1-9][0-9]{0,3}$ ]] || fail "--at-once '$at_once': expected a number from 1 to 9999"
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage --stop-stage $stop_stage: expected the first stage before the last one"
 if [ -n "$model" ] && [ -n "$system" ]; then fail "--system and --model: expected one of them, as a model brings its settings"; fi
 if [ -n "$sweep" ] && [ -n "$system$model" ]; then fail "--sweep: says which systems it begins with; expected no --system and no --model"; fi
@@ -117,6 +122,7 @@ run() {
   local number=$1 title=$2
   shift 2
   if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ] || [ "$number" -lt "$first" ]; then return 0; fi
+  if [ "$number" -lt "$from" ] || [ "$number" -gt "$to" ]; then return 0; fi
   echo "stage $number: $title" >&2
   python -m "$@" "${common[@]}"
 }
@@ -131,16 +137,14 @@ present() {
   [ "${#missing[@]}" -eq 0 ]
 }
 
-prepared=manifests
-first=1
-while IFS=$'\t' read -r kind name arguments features augmented trained embeddings begins first last prepared backend scores; do
-  if [ "$kind" != system ]; then continue; fi
+# one LINE FROM TO: stages FROM to TO of one system or point, a line of the plan
+one() {
+  local kind name arguments features augmented trained embeddings begins first last prepared backend scores
+  local config init=() fitted=() train=run from=$2 to=$3
+  IFS=$'\t' read -r kind name arguments features augmented trained embeddings begins first last prepared backend scores <<<"$1"
   split "$arguments"
-  init=()
   if [ "$begins" != - ]; then init=(--init "$top/$begins"); fi
-  fitted=()
   if [ "$backend" != - ]; then fitted=(--backend "$backend"); fi
-  train=run
   if [ -n "$model" ]; then train=:; else trained=$top/$trained; fi  # with --model there is nothing to augment and to train
 
   # 1. Which recordings there are, who speaks in them, and which pairs are compared.
@@ -155,7 +159,7 @@ while IFS=$'\t' read -r kind name arguments features augmented trained embedding
   # 4. The network. Goes on from its last checkpoint if it was interrupted.
   $train 4 "train $name" steps.train "${config[@]}" --manifests "$top/$prepared" \
     --features "$top/features/$features" --augmented "$top/augmented/$augmented" "${init[@]}" --out "$trained"
-  if [ "$last" = 4 ]; then continue; fi  # only trained, for another system to begin with
+  if [ "$last" = 4 ]; then return 0; fi  # only trained, for another system to begin with
 
   # 5. One vector per utterance, or one per window.
   run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" --out "$top/$embeddings"
@@ -163,13 +167,57 @@ while IFS=$'\t' read -r kind name arguments features augmented trained embedding
   # 6. Back end, scores, calibration, figures.
   run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$embeddings" \
     "${fitted[@]}" --out "$top/$scores"
-done <<<"$plan"
+}
+
+# several NUMBER COLUMN: one stage of all systems, `at_once` of them at a time; those whose output (a column of the plan) another
+# one makes too come after it, and find it there. What one writes stands in runs/; one that fails does not stop the others.
+several() {
+  local number=$1 column=$2 line out log status failed=0
+  local -A made=() written=()
+  local -a fields later=()
+  if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
+  mkdir -p "$top/runs"
+  set -m  # each of them a group of processes, which Ctrl-C reaches
+  trap 'for each in $(jobs -rp); do kill -INT -- "-$each"; done; wait; exit 2' INT TERM
+  for line in "${systems[@]}"; do
+    IFS=$'\t' read -ra fields <<<"$line"
+    out=${fields[$column]}
+    if [ "$number" -lt "${fields[8]}" ] || [ "$number" -gt "${fields[9]}" ]; then continue; fi
+    if [ -n "${made[$out]:-}" ] || { [ "$number" = 4 ] && [ "${fields[7]}" != - ]; }; then later+=("$line"); continue; fi
+    made[$out]=yes
+    while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n || true; done
+    log=$top/runs/${fields[1]}.$number.log
+    echo "stage $number: ${fields[1]} begins ($log)" >&2
+    one "$line" "$number" "$number" >"$log" 2>&1 &
+    written[$!]=${fields[1]}
+  done
+  for each in "${!written[@]}"; do
+    wait "$each" || {
+      status=$?
+      failed=$((status > failed ? status : failed))
+      { echo "stage $number: ${written[$each]} failed:" && tail -n 5 "$top/runs/${written[$each]}.$number.log"; } >&2
+    }
+  done
+  set +m
+  trap - INT TERM
+  if [ "$failed" -ne 0 ]; then exit "$failed"; fi
+  for line in "${later[@]}"; do one "$line" "$number" "$number"; done
+}
+
+mapfile -t systems < <(grep -P '^system\t' <<<"$plan")
+if [ "$at_once" -eq 1 ]; then
+  for line in "${systems[@]}"; do one "$line" 1 6; done
+else
+  for line in "${systems[@]}"; do one "$line" 1 3; done  # these share a stage's work among --jobs
+  several 4 5
+  several 5 6
+  several 6 12
+fi
 
 # What systems were trained on may differ (system.data); the lists that they are compared on are those of the plain one.
 manifests=$top/manifests
-if [ ! -d "$manifests" ]; then manifests=$top/$prepared; fi
-
-first=1
+if [ ! -d "$manifests" ]; then manifests=$top/$(cut -f 11 <<<"${systems[0]}"); fi
+first=1 from=7 to=8
 
 # joined VERB INPUT OUT: a stage that makes one thing of several parts, if all of them are there
 joined() {
