@@ -119,7 +119,7 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
         network = built[system]["system"].model or system
         plans[system] = Plan(
             system=system, files=files, assignments=chosen, **_shared_folders(built[system]),
-            model=f"{network}/model", embeddings=_embeddings(recipe, network, built[system], chosen), scores=f"{system}/scores",
+            model=f"{network}/model", embeddings=_embeddings(recipe, system, built[system], chosen), scores=f"{system}/scores",
             begins=plans[begins].model if begins else "-", last=8 if system in systems else 4,
         )  # fmt: skip
 
@@ -138,11 +138,14 @@ def check_together(settings: Settings, where: str) -> None:
         raise RecipeError(f"{where}: score.backend = 'siamese' needs head.type = 'siamese', found {head!r}")
 
 
-def _embeddings(recipe: Path, network: str, settings: Settings, assignments: Sequence[str]) -> str:
+def _embeddings(recipe: Path, system: str, settings: Settings, assignments: Sequence[str]) -> str:
     """The folder of a system's embeddings: that of the network's own, or one beside it where they are cut in another way."""
-    own = build([recipe / f"{network}.toml"], STAGES, [f"system.name={network}", *assignments])
-    text = _decides(settings, ["embed"])
-    return f"{network}/embeddings" if _decides(own, ["embed"]) == text else f"{network}/embeddings-{_hash(text)[:8]}"
+    network, text = settings["system"].model or system, _decides(settings, ["embed"])
+    if network != system:
+        own = build([recipe / f"{network}.toml"], STAGES, [f"system.name={network}", *assignments])
+        if _decides(own, ["embed"]) != text:
+            return f"{network}/embeddings-{_hash(text)[:8]}"
+    return f"{network}/embeddings"
 
 
 def for_predecessor(assignments: Iterable[str]) -> list[str]:
@@ -179,7 +182,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
         apart = tuple(_names_apart(found.name, plain[point.system], settings))
         settings = build(files, STAGES, [f"system.name={name}", *chosen, *apart])
         init = settings["train"].init
-        if init:
+        if init and init not in before:
             before |= {
                 plan.system: dataclasses.replace(plan, last=4)
                 for plan in plan_systems(recipe, [init], for_predecessor(assignments))
