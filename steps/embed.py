@@ -3,10 +3,13 @@
 Reads features (all sets) and a model.
 Writes <set>/embeddings.<batch group>.ark (Kaldi) and embeddings.scp: a vector per utterance, or with `embed.window` a
 matrix with one row per window; model.json, what is known of the network; and pair_head.json of a siamese one.
+With `embed.class_scores` also class_scores/<set>/class_scores.<batch group>.ark and class_scores.scp, what the training head says
+of an utterance: a number for each training speaker, in the order of the file speakers.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -15,14 +18,19 @@ from steps.core import config, files
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
-from steps.nnet.settings import MODEL_SETTINGS
+from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
 from steps.signal.cutting import CUTS, cutting, repeated
 from steps.signal.settings import FEATURES
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+
+    from steps.data.archive import Archive
+    from steps.nnet.networks.base import EmbeddingNetwork
 
 BATCHES_PER_UNIT = 16
+CLASS_SCORES = "class_scores"  # folder beside those of the sets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,9 @@ class Embed:
     cut: str = "last"
     num_windows: int = 0  # of cut = "even"; ten in Chung et al. 2018
     append_reversed: bool = False  # the features, then the same backwards in time, as one recording (Xie et al. 2019)
+    # sets whose utterances are also identified by the training head, as in Nagrani 2017; the mean over windows. It takes one that
+    # has an output for each speaker: softmax and margins
+    class_scores: tuple[str, ...] = ()
     precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it)
     device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
     threads: int = field(1, decides=True)  # of each process
@@ -66,10 +77,14 @@ def units(job: Job) -> list[str]:
     """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
     names = []
     for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
-        num_units = -(-len(_batches(folder, job.settings)) // BATCHES_PER_UNIT)
+        num_units = -(-len(_opened(folder, job.settings)[1]) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
     if not names:
         raise RecipeError(f"{job.input('features')}: holds no features (*/feats.scp); give the output of stage 2 (extract)")
+    sets = {name.rpartition(".")[0] for name in names}
+    strange = sorted(set(job.settings.embed.class_scores) - sets)
+    if strange:
+        raise RecipeError(f"embed.class_scores: no features of the set '{strange[0]}'; there are: {', '.join(sorted(sets))}")
     return names
 
 
@@ -78,7 +93,7 @@ def work(job: Job, unit: str) -> None:
     import numpy as np
     import torch
 
-    from steps.data.archive import Archive, write_ark, write_scp
+    from steps.data.archive import write_ark, write_scp
     from steps.examples.training_set import frames_of
     from steps.nnet.checkpoint import load_model
     from steps.nnet.inference import BATCH_SECONDS, embed, length_batches
@@ -98,9 +113,9 @@ def work(job: Job, unit: str) -> None:
     except ValueError as error:
         raise RecipeError(f"{error}; use the settings.toml beside the model") from None
     model.to(device)
-    archive = Archive(job.input("features") / set_name)
+    archive, batches = _opened(job.input("features") / set_name, job.settings)
     ids, first = archive.ids, int(group) * BATCHES_PER_UNIT
-    batches = _batches(job.input("features") / set_name, job.settings)[first : first + BATCHES_PER_UNIT]
+    batches = batches[first : first + BATCHES_PER_UNIT]
 
     def autocast():
         return autocast_for(device, s.precision)
@@ -120,6 +135,43 @@ def work(job: Job, unit: str) -> None:
         made = embed(model, batches, load, device=device, autocast=autocast)
         found = {ids[index]: row for index, row in made}
     write_scp(job.out, write_ark(job.out / f"embeddings.{group}.ark", sorted(found.items())), name="embeddings.scp")
+    if set_name in s.class_scores:
+        of_classes = _class_scores(job, model, found, device)
+        folder = job.out / CLASS_SCORES
+        folder.mkdir()
+        write_scp(folder, write_ark(folder / f"{CLASS_SCORES}.{group}.ark", of_classes), name=f"{CLASS_SCORES}.scp")
+
+
+def _class_scores(
+    job: Job, model: "EmbeddingNetwork", found: "Mapping[str, np.ndarray]", device: "torch.device"
+) -> list[tuple[str, "np.ndarray"]]:
+    """(utterance, mean of its windows' scores [S]) in double precision, from the embeddings that are written."""
+    import torch
+
+    from steps.nnet.checkpoint import load_model
+    from steps.nnet.heads.outputs import class_scores
+    from steps.nnet.models import build_head
+
+    folder = job.input("model")
+    layers = config.load_layers([folder / "settings.toml"])
+    if "head" not in layers.tables:
+        raise RecipeError(
+            f"{folder / 'settings.toml'}: has no [head], which embed.class_scores needs; add that of the system that was "
+            "trained, or train it again (stage 4)"
+        )
+    num_speakers = len((folder / "speakers").read_text(encoding="utf-8").splitlines())
+    try:
+        head = build_head(config.build("head", HEAD_SETTINGS, layers), model.classifier_dim, num_speakers)
+        load_model(folder / "head.safetensors", head)
+        model, head = model.double(), head.double().to(device).eval()
+        with torch.inference_mode():
+            scored = []
+            for name in sorted(found):
+                rows_WD = torch.from_numpy(found[name]).reshape(-1, model.embedding_dim).double().to(device)
+                scored.append((name, class_scores(head, model.classifier_input(rows_WD)).mean(dim=0).cpu().numpy()))
+            return scored
+    except (ValueError, FileNotFoundError) as error:
+        raise RecipeError(f"embed.class_scores: {error}; leave it out, or take a system that was trained to classify") from None
 
 
 def cut_windows(feats_TF: "np.ndarray", job: Job) -> tuple[list["np.ndarray"], list[int]]:
@@ -134,14 +186,24 @@ def cut_windows(feats_TF: "np.ndarray", job: Job) -> tuple[list["np.ndarray"], l
     return windows, [different.index(start) for start in how.starts]
 
 
-def _batches(folder: Path, settings: SimpleNamespace) -> list[list[int]]:
-    from steps.data.archive import Archive
+def _opened(folder: Path, settings: SimpleNamespace) -> "tuple[Archive, list[list[int]]]":
+    """The features of a set, and its batches."""
     from steps.examples.training_set import frames_of
-    from steps.nnet.inference import BATCH_SECONDS, length_batches
+    from steps.nnet.inference import BATCH_SECONDS
+
+    times = 1 + settings.embed.append_reversed
+    changed = (folder / "feats.scp").stat().st_mtime_ns
+    return _opened_once(folder, changed, times, frames_of(settings.features, BATCH_SECONDS))
+
+
+# A process does many units of a set; to read the lengths of a million utterances takes longer than most units.
+@lru_cache(maxsize=4)
+def _opened_once(folder: Path, changed: int, times: int, batch_frames: int) -> "tuple[Archive, list[list[int]]]":
+    from steps.data.archive import Archive
+    from steps.nnet.inference import length_batches
 
     archive = Archive(folder)
-    times = 1 + settings.embed.append_reversed
-    return length_batches([archive.num_rows(name) * times for name in archive.ids], frames_of(settings.features, BATCH_SECONDS))
+    return archive, length_batches([shape[0] * times for shape in archive.shapes()], batch_frames)
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
@@ -149,6 +211,11 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     from steps.data.shards import merge_shards
 
     merge_shards(units, job.out, name="embeddings.scp")
+    classified = {unit: folder / CLASS_SCORES for unit, folder in units.items() if (folder / CLASS_SCORES).is_dir()}
+    if classified:
+        merge_shards(classified, job.out / CLASS_SCORES, name=f"{CLASS_SCORES}.scp")
+        with files.atomic_write(job.out / "speakers") as file:
+            file.write((job.input("model") / "speakers").read_text(encoding="utf-8"))
     if (job.input("model") / "pair_head.json").is_file():
         files.write_json(job.out / "pair_head.json", files.read_json(job.input("model") / "pair_head.json"))
     source = job.input("model") / "training.json"
@@ -165,7 +232,7 @@ STAGE = Stage(
         Input(name="model", help="the output of stage 4, or a model from elsewhere"),
     ),
     outputs=("*/*.ark", "*/*.scp"),
-    optional=("pair_head.json",),
+    optional=("pair_head.json", "speakers", f"{CLASS_SCORES}/*/*"),
     work=work,
     units=units,
     merge=merge,

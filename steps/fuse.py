@@ -84,6 +84,7 @@ def work(job: Job, unit: str) -> None:
     from steps.data.score_files import write_score_index
     from steps.results.figures import list_figures, one_line
     from steps.results.record import write_result
+    from steps.results.verification import Decisions, Threshold
 
     began, s, folders = time.monotonic(), job.settings.fuse, job.input_lists["scores"]
     if len(folders) != len(s.systems):
@@ -94,7 +95,9 @@ def work(job: Job, unit: str) -> None:
     dev = manifests / "calibration" / "dev.txt"
     if not dev.is_file():
         raise RecipeError(f"{dev}: not found; a fusion is trained on trials of held-out speakers: set prepare.dev_speakers")
-    fuse, about, text = _fit(job, _scored(job, dev, [folder / "calibration" for folder in folders], utt2spk, genders))
+    held_out = _scored(job, dev, [folder / "calibration" for folder in folders], utt2spk, genders)
+    fuse, about, text = _fit(job, held_out)
+    decisions = Decisions(chosen=Threshold.chosen_on(fuse(held_out)[0], held_out.trials.is_target))
     files.write_json(job.out / "fusion.json", about)
     figures = {}
     (job.out / "llr").mkdir()
@@ -104,7 +107,13 @@ def work(job: Job, unit: str) -> None:
         for target, values in zip((job.out / path.name, job.out / "llr" / path.name), fuse(scored), strict=True):
             written.append(write_score_index(target, scored.trials, values))
         figures[path.stem] = list_figures(
-            path.stem, scored.trials, *written, scored.speakers, settings=job.settings.score, plots=job.out / "plots"
+            path.stem,
+            scored.trials,
+            *written,
+            scored.speakers,
+            settings=job.settings.score,
+            plots=job.out / "plots",
+            decisions=decisions,
         ) | {"num_missing": scored.num_missing}
         job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
     write_result(

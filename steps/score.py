@@ -3,12 +3,14 @@
 Reads manifests (trial lists, enrolment, lists of items to cluster and of speakers to identify, utt2spk), embeddings, and with
 `--backend DIR` the output of this stage for another corpus, whose fitted back end and calibration are then used instead of
 fitting them on this corpus's training set.
-Writes <trial list>.txt (raw scores), llr/<trial list>.txt (calibrated), calibration/dev.txt (scores of the trials that the
-calibration was fitted on), backend.safetensors, calibration.json, gender.txt, result.json, plots/.
+Writes <trial list>.txt (raw scores), llr/<trial list>.txt (calibrated), calibration/dev.txt (scores of trials of held-out
+training speakers), backend.safetensors, calibration.json (fitted on these), threshold.json (best on these), gender.txt,
+result.json, plots/.
 """
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,13 @@ from steps.results.settings import System, TaskSettings
 if TYPE_CHECKING:
     from steps.backend.scorer import Scorer
     from steps.data.manifests import Utterance
+    from steps.results.verification import Decisions
     from steps.scoring.calibrate import Calibrator
     from steps.scoring.embedded import Embedded
     from steps.scoring.lists import TrialRows
 
 
 # Settings that may differ from those that a back end was fitted with: they decide no score of a pair of utterances and no LLR.
-GENDER_PROBE = "gender.safetensors"
 _OF_FIGURES = ("enrolment", "calibrate", "priors", "pictures", "allow_missing", "replicates", "seed", "predict_gender")
 
 
@@ -40,9 +42,10 @@ def work(job: Job, unit: str) -> None:
 
     began, s = time.monotonic(), job.settings.score
     scorer, source, apart = _scorer(job)
-    calibrator = _calibrator(job, scorer, source, apart)
+    held_out = None if source is not None else _held_out(job, scorer, apart)
+    calibrator, decisions = _calibrator(job, scorer, source, held_out), _decisions(job, source, held_out)
     test = _read(job, "test")
-    figures = _lists(job, scorer, calibrator, test)
+    figures = _lists(job, scorer, calibrator, decisions, test)
     tasks = _tasks(job, scorer, test) if job.settings.tasks.run else {}
     if s.predict_gender:
         _write_genders(job, test)
@@ -56,7 +59,9 @@ def work(job: Job, unit: str) -> None:
     )  # fmt: skip
 
 
-def _lists(job: Job, scorer: "Scorer", calibrator: "Calibrator | None", test: "Embedded") -> dict[str, Any]:
+def _lists(
+    job: Job, scorer: "Scorer", calibrator: "Calibrator | None", decisions: "Decisions", test: "Embedded"
+) -> dict[str, Any]:
     """Score every trial list; its figures by name."""
     from steps.results.figures import list_figures, one_line
 
@@ -71,8 +76,9 @@ def _lists(job: Job, scorer: "Scorer", calibrator: "Calibrator | None", test: "E
         if calibrator is not None:
             llrs = _write_scores(job.out / "llr" / path.name, rows, calibrator.transform(rows, scores, test, "test"))
         figures[path.stem] = list_figures(
-            path.stem, rows.trials, scores, llrs, utt2spk | rows.speakers, settings=job.settings.score, plots=job.out / "plots"
-        ) | {"num_missing": rows.num_missing}
+            path.stem, rows.trials, scores, llrs, utt2spk | rows.speakers, settings=job.settings.score, plots=job.out / "plots",
+            decisions=decisions,
+        ) | {"num_missing": rows.num_missing}  # fmt: skip
         if "pictures" in job.settings.tasks.run:
             _draw_trials(job, scorer, test, rows, scores)
         job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
@@ -165,7 +171,43 @@ def _fit_learned(job: Job, scorer: "Scorer") -> set[str]:
     return apart
 
 
-def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, apart: set[str]) -> "Calibrator | None":
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Trials of held-out training speakers, and their scores."""
+
+    dev: "Embedded"
+    rows: "TrialRows"
+    scores: np.ndarray
+
+
+def _held_out(job: Job, scorer: "Scorer", apart: set[str]) -> HeldOut | None:
+    """The scored dev trials, without those of speakers that the back end was fitted on; None where there are none."""
+    path = job.input("manifests") / "calibration" / "dev.txt"
+    if not path.is_file():
+        return None
+    dev, utt2spk = _read(job, "dev"), _speakers(job)
+    rows = _rows(job, dev, path, utt2spk)
+    if apart:  # a fusion is trained on these scores too, and must not hear whom the back end has heard
+        of_apart = np.array([utt2spk[name] in apart for name in rows.trials.ids])
+        rows = rows.taken(~(of_apart[rows.trials.enrol_P] | of_apart[rows.trials.test_P]))
+    return HeldOut(dev, rows, _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows)))
+
+
+def _decisions(job: Job, elsewhere: Path | None, held_out: HeldOut | None) -> "Decisions":
+    """What decides about trials: the threshold that is best on held-out trials, or is known from elsewhere."""
+    from steps.results.verification import Decisions, Threshold, load_threshold
+
+    chosen = load_threshold(elsewhere) if elsewhere is not None else None
+    if held_out is not None:
+        try:
+            chosen = Threshold.chosen_on(held_out.scores, held_out.rows.trials.is_target)
+        except ValueError as error:
+            raise RecipeError(f"{held_out.rows.path}: {error}") from None
+        chosen.save(job.out)
+    return Decisions.of(job.settings.score, chosen)
+
+
+def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, held_out: HeldOut | None) -> "Calibrator | None":
     """The calibration, fitted on trials of held-out training speakers or taken from elsewhere; None without."""
     from steps.scoring.calibrate import Calibrator
 
@@ -174,23 +216,16 @@ def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, apart: set[s
     calibrator = Calibrator(job.settings.score, scorer, job.input("manifests"))
     if elsewhere is not None:
         return calibrator if calibrator.load(elsewhere) else None
-    path = job.input("manifests") / "calibration" / "dev.txt"
-    if not path.is_file():
+    if held_out is None:
         raise RecipeError(
-            f"{path}: there are no trials of held-out training speakers to calibrate on; "
-            "set prepare.dev_speakers, or score.calibrate = false (then actDCF and Cllr stay empty)"
+            f"{job.input('manifests') / 'calibration' / 'dev.txt'}: there are no trials of held-out training speakers to "
+            "calibrate on; set prepare.dev_speakers, or score.calibrate = false (then actDCF and Cllr stay empty)"
         )
-    dev, utt2spk = _read(job, "dev"), _speakers(job)
-    rows = _rows(job, dev, path, utt2spk)
-    if apart:  # a fusion is trained on these scores too, and must not hear whom the back end has heard
-        of_apart = np.array([utt2spk[name] in apart for name in rows.trials.ids])
-        rows = rows.taken(~(of_apart[rows.trials.enrol_P] | of_apart[rows.trials.test_P]))
-    scores = _write_scores(job.out / "calibration" / path.name, rows, _scored(scorer, dev, rows))
     try:
-        calibrator.fit(rows, scores, dev, "dev")
+        calibrator.fit(held_out.rows, held_out.scores, held_out.dev, "dev")
     except ValueError as error:
-        raise RecipeError(f"{path}: {error}") from None
-    calibrator.save(job.out, len(rows.trials))
+        raise RecipeError(f"{held_out.rows.path}: {error}") from None
+    calibrator.save(job.out, len(held_out.rows.trials))
     return calibrator
 
 
@@ -240,9 +275,9 @@ def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
 
 def _list_tasks(job: Job, scorer: "Scorer") -> dict[str, Any]:
     """Clustering and identification by the corpus's own lists, where these tasks are run; see steps/data/item_lists.py."""
-    from steps.results.list_tasks import clustering_list_figures, identification_list_figures
+    from steps.results.list_tasks import classifier_figures, clustering_list_figures, identification_list_figures
     from steps.results.tasks import scorer_trials
-    from steps.scoring.item_lists import clustering_lists, identification_lists
+    from steps.scoring.item_lists import class_scores, clustering_lists, identification_lists
 
     s, found = job.settings.tasks, {}
     places, utt2spk = (job.input("manifests"), job.input("embeddings")), _speakers(job)
@@ -252,6 +287,12 @@ def _list_tasks(job: Job, scorer: "Scorer") -> dict[str, Any]:
             columns = [each.role for each in roles], [each.speaker for each in roles]
             figures = identification_list_figures(*columns, scorer_trials(scorer, items), s)
             found.setdefault("identification_lists", {})[name] = figures
+            by_class = class_scores(job.input("embeddings"), roles, f"identification list {name}")
+            if by_class is not None:
+                figures = classifier_figures(*by_class, [each.speaker for each in roles if each.role == "test"], s)
+                found.setdefault("identification_by_classifier", {})[name] = figures
+            elif (job.input("embeddings") / "class_scores").is_dir():
+                job.log.info("identification list %s: not by the classifier, which does not know all of its speakers", name)
     if "clustering" in s.run:
         for name, entries, items in clustering_lists(*places, **options):
             ids, speakers = [each.id for each in entries], [each.speaker for each in entries]
@@ -318,32 +359,15 @@ def narrow(tables: dict[str, Any]) -> dict[str, Any]:
 
 def _write_genders(job: Job, test: "Embedded") -> None:
     """Write gender.txt: how a probe of training embeddings takes each test utterance, and each of the dev speakers'."""
-    from steps.backend.estimator import get_state, set_state
-    from steps.backend.gender import GenderClassifier
-    from steps.data.archive import load_arrays, save_arrays
-    from steps.data.manifests import read_set
+    from steps.scoring.genders import fitted_probe, load_probe, write_log_odds
 
-    probe = GenderClassifier()
     elsewhere = job.inputs["backend"]
     if elsewhere is not None:
-        if not (elsewhere / GENDER_PROBE).is_file():
-            raise RecipeError(
-                f"--backend {elsewhere}: has no {GENDER_PROBE}; run stage 6 there with score.predict_gender = true, or do without"
-            )
-        set_state(probe, load_arrays(elsewhere / GENDER_PROBE))
+        probe = load_probe(elsewhere)
     else:
-        train = _training_set(job, "train")
-        known = {utterance.id: utterance.gender for utterance in read_set(job.input("manifests"), "train")}
-        try:
-            probe.fit(train.vectors(), np.array([known[name] for name in train.ids]), _labels(job, train))
-        except ValueError as error:
-            raise RecipeError(f"score.predict_gender: {error}") from None
-        save_arrays(job.out / GENDER_PROBE, get_state(probe))
+        probe = fitted_probe(_training_set(job, "train"), job.input("manifests"), job.out)
     has_dev = (job.input("embeddings") / "dev").is_dir()  # where a fusion gated by gender is fitted
-    with files.atomic_write(job.out / "gender.txt") as file:
-        for each in (*([_read(job, "dev")] if has_dev else []), test):
-            odds_N = probe.log_odds(each.vectors())
-            file.writelines(f"{name} {odds:.9g}\n" for name, odds in zip(each.ids, odds_N.tolist(), strict=True))
+    write_log_odds(job.out / "gender.txt", probe, (*([_read(job, "dev")] if has_dev else []), test))
 
 
 STAGE = Stage(
@@ -356,7 +380,7 @@ STAGE = Stage(
         Input(name="backend", required=False, help="the output of this stage for the corpus that the model was trained on"),
     ),
     outputs=("*.txt", "settings.toml", "result.json"),
-    optional=("llr/*.txt", "calibration/*.txt", "*.safetensors", "calibration.json"),
+    optional=("llr/*.txt", "calibration/*.txt", "*.safetensors", "calibration.json", "threshold.json"),
     work=work,
     narrow=narrow,
     own_job=True,

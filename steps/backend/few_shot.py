@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from steps.backend.estimator import checked_embeddings, unit_rows
 from steps.backend.pairs import Score
 
 DISTANCES = ("euclidean", "cosine", "dot")
-CHUNK_NUMBERS = 4_000_000  # numbers of support embeddings gathered at a time, 32 MB
+CHUNK_NUMBERS = 4_000_000  # numbers of prototypes made at a time, 32 MB
 # utterances (rows) of each speaker to compare with; then for each trial, one of these speakers and the row of a test utterance
 TrialScores = Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray], np.ndarray]
 
@@ -79,15 +80,63 @@ def draw_tasks(
         )
     candidates = np.concatenate([rows[code] for code in asked])
     queries = rng.choice(candidates, size=num_tasks, p=_share(chance_N, candidates))
-    support_JKN = np.empty((num_tasks, ways, shots), dtype=np.int64)
     answer_J = rng.integers(ways, size=num_tasks)
-    for task, (query, answer) in enumerate(zip(queries, answer_J, strict=True)):
+    draw = _evenly if chance_N is None else partial(_by_length, chance_N=chance_N)
+    support_JKN = np.empty((num_tasks, ways, shots), dtype=np.int64)
+    for task, (query, answer) in enumerate(zip(queries.tolist(), answer_J.tolist(), strict=True)):
         own = code_N[query]
-        others = list(rng.choice(able[able != own], size=ways - 1, replace=False))
-        for place, code in enumerate([*others[:answer], own, *others[answer:]]):
-            known = rows[code][rows[code] != query] if code == own else rows[code]
-            support_JKN[task, place] = rng.choice(known, size=shots, replace=False, p=_share(chance_N, known))
+        others = able[able != own]
+        drawn = others[without_replacement(rng, [len(others)], ways - 1)[0]]
+        known = [rows[code] for code in (*drawn[:answer], own, *drawn[answer:])]
+        known[answer] = known[answer][known[answer] != query]
+        support_JKN[task] = draw(rng, known, shots)
     return Tasks(queries, support_JKN, answer_J)
+
+
+def without_replacement(rng: np.random.Generator, sizes: Sequence[int], num: int) -> list[list[int]]:
+    """Return `num` different whole numbers below each size in random order, drawn evenly.
+
+    They are those of `rng.choice(size, num, replace=False)` for one size after the other (up to 10,000, where numpy takes
+    another way for large shares), but with one call of the generator for all: the tenth of the time for a few numbers each.
+
+    Raises:
+        ValueError: a size under `num`.
+
+    Source: R. W. Floyd's algorithm, in Bentley and Floyd, "Programming pearls: a sample of brilliance", Comm. ACM, 1987, then
+    a shuffle from the end (Fisher and Yates), as in numpy.
+    """
+    if min(sizes) < num:
+        raise ValueError(f"sizes: expected at least {num} to draw so many different ones, found {min(sizes)}")
+    swaps = range(num - 1, 0, -1)
+    highest = [last for size in sizes for last in (*range(size - num, size), *swaps)]
+    values = iter(rng.integers(0, highest, endpoint=True).tolist())
+    found = []
+    for size in sizes:
+        taken: list[int] = []
+        for last in range(size - num, size):
+            value = next(values)
+            taken.append(last if value in taken else value)
+        for place in swaps:
+            other = next(values)
+            taken[place], taken[other] = taken[other], taken[place]
+        found.append(taken)
+    return found
+
+
+def _evenly(rng: np.random.Generator, known: list[np.ndarray], num: int) -> list[np.ndarray]:
+    """Rows of each speaker of a task, [K, N]."""
+    places = without_replacement(rng, [rows.size for rows in known], num)
+    return [rows[place] for rows, place in zip(known, places, strict=True)]
+
+
+def _by_length(rng: np.random.Generator, known: list[np.ndarray], num: int, *, chance_N: np.ndarray) -> list[np.ndarray]:
+    """Rows of each speaker of a task, one after the other with chances in proportion to `chance_N`, [K, N].
+
+    Of clocks that ring at those rates the first `num` to ring are such a draw (Efraimidis and Spirakis, 2006).
+    """
+    times = rng.exponential(size=sum(map(len, known))) / chance_N[np.concatenate(known)]
+    ends = np.cumsum([len(rows) for rows in known])
+    return [rows[np.argsort(times[end - len(rows) : end])[:num]] for rows, end in zip(known, ends.tolist(), strict=True)]
 
 
 def task_accuracy(tasks: Tasks, embeddings: npt.ArrayLike, distance: str) -> float:
@@ -125,7 +174,8 @@ def task_credits(tasks: Tasks, embeddings: npt.ArrayLike, distance: str | Score)
         raise ValueError(f"distance: expected one of {', '.join(DISTANCES)}, found {distance!r}")
     x_ND = checked_embeddings(embeddings, "embeddings")
     unit_ND = unit_rows(x_ND, "embeddings") if distance in ("cosine", "dot") else x_ND
-    step = max(1, CHUNK_NUMBERS // (tasks.support_JKN[0].size * x_ND.shape[1]))
+    ways, shots = tasks.support_JKN.shape[1:]
+    step = max(1, CHUNK_NUMBERS // (ways * (1 if isinstance(distance, str) else shots) * x_ND.shape[1]))
     parts = [slice(start, start + step) for start in range(0, len(tasks.query_J), step)]
     nearness_JK = np.concatenate(
         [_nearness(x_ND, unit_ND, tasks.query_J[part], tasks.support_JKN[part], distance) for part in parts]
@@ -137,18 +187,26 @@ def _nearness(
     x_ND: np.ndarray, unit_ND: np.ndarray, query_J: np.ndarray, support_JKN: np.ndarray, distance: str | Score
 ) -> np.ndarray:
     """How near each query is to each speaker, [J, K]."""
-    query_J1D, support_JKND = x_ND[query_J][:, None], x_ND[support_JKN]
+    query_J1D = x_ND[query_J][:, None]
     if not isinstance(distance, str):
-        return distance(query_J1D[:, None], support_JKND).mean(axis=2)
+        return distance(query_J1D[:, None], x_ND[support_JKN]).mean(axis=2)
+    prototype_JKD = _means(unit_ND, support_JKN)
     if distance == "euclidean":
-        return -np.linalg.norm(query_J1D - support_JKND.mean(axis=2), axis=-1)
-    prototype_JKD = unit_ND[support_JKN].mean(axis=2)
-    if distance == "cosine":
-        query_J1D = unit_ND[query_J][:, None]
-        prototype_JKD = prototype_JKD / np.linalg.norm(prototype_JKD, axis=-1, keepdims=True)
-    else:
-        prototype_JKD = prototype_JKD * np.linalg.norm(support_JKND, axis=-1).mean(axis=2)[..., None]
-    return np.einsum("jkd,jkd->jk", np.broadcast_to(query_J1D, prototype_JKD.shape), prototype_JKD)
+        prototype_JKD -= query_J1D
+        return -np.sqrt(np.einsum("jkd,jkd->jk", prototype_JKD, prototype_JKD))
+    if distance == "dot":
+        lengths_JK = np.linalg.norm(x_ND, axis=1)[support_JKN].mean(axis=2)
+        return lengths_JK * np.einsum("jkd,jd->jk", prototype_JKD, query_J1D[:, 0])
+    length_JK = np.sqrt(np.einsum("jkd,jkd->jk", prototype_JKD, prototype_JKD))
+    return np.einsum("jkd,jd->jk", prototype_JKD, unit_ND[query_J]) / length_JK
+
+
+def _means(rows_ND: np.ndarray, support_JKN: np.ndarray) -> np.ndarray:
+    """The mean of the support rows of each speaker of each task, [J, K, D]; they are never gathered one by one."""
+    num_tasks, ways, shots = support_JKN.shape
+    start_M1 = np.arange(0, support_JKN.size + 1, shots)
+    share = csr_matrix((np.full(support_JKN.size, 1.0 / shots), support_JKN.ravel(), start_M1), (num_tasks * ways, len(rows_ND)))
+    return (share @ rows_ND).reshape(num_tasks, ways, -1)
 
 
 def scored_credits(tasks: Tasks, score: TrialScores) -> np.ndarray:
@@ -159,8 +217,8 @@ def scored_credits(tasks: Tasks, score: TrialScores) -> np.ndarray:
         score: as `TrialScores` says; it sees the support utterances of each speaker of each task as an enrolment.
     """
     num_tasks, ways, shots = tasks.support_JKN.shape
-    models = list(tasks.support_JKN.reshape(-1, shots))
-    scores = score(models, np.arange(len(models)), np.repeat(tasks.query_J, ways))
+    models_MN, model_P = np.unique(tasks.support_JKN.reshape(-1, shots), axis=0, return_inverse=True)
+    scores = score(list(models_MN), model_P.ravel(), np.repeat(tasks.query_J, ways))
     return credits(np.asarray(scores).reshape(num_tasks, ways), tasks.answer_J)
 
 
@@ -211,9 +269,19 @@ def accuracy_interval(
     if value_J.ndim != 1 or not value_J.size or speaker_J.shape != value_J.shape:
         raise ValueError(f"credits: expected one a task, with a speaker, found shapes {value_J.shape} and {speaker_J.shape}")
     code_J = np.unique(speaker_J, return_inverse=True)[1]
+    drawn_RS = _speaker_draws(rng, int(code_J.max()) + 1, num_replicates)
+    return _interval(value_J, code_J, drawn_RS, level)
+
+
+def _speaker_draws(rng: np.random.Generator, num_speakers: int, num_replicates: int) -> np.ndarray:
+    """How often each replicate draws each speaker, [R, S]."""
+    drawn_RS = rng.integers(num_speakers, size=(num_replicates, num_speakers))
+    drawn_RS += num_speakers * np.arange(num_replicates)[:, None]
+    return np.bincount(drawn_RS.ravel(), minlength=drawn_RS.size).reshape(drawn_RS.shape)
+
+
+def _interval(value_J: np.ndarray, code_J: np.ndarray, drawn_RS: np.ndarray, level: float) -> tuple[float, float]:
     count_S, sum_S = np.bincount(code_J), np.bincount(code_J, value_J)
-    drawn_RS = np.stack([np.bincount(rng.integers(count_S.size, size=count_S.size), minlength=count_S.size)
-                         for _ in range(num_replicates)])  # fmt: skip
     outside = round(50.0 * (1.0 - level), 9)
     low, high = np.percentile((drawn_RS @ sum_S) / (drawn_RS @ count_S), [outside, 100.0 - outside])
     return float(low), float(high)
@@ -282,25 +350,25 @@ def few_shot_table(
             nothing = dict.fromkeys(("accuracy", "ci95", "spread", "num_tasks", "num_speakers"))
             records += [cell | {"distance": name} | nothing | {"reason": str(error)} for name in compare]
             continue
+        asked_J = speaker_N[np.concatenate([tasks.query_J for tasks in drawn])]
+        names_S, code_J = np.unique(asked_J, return_inverse=True)
+        # All ways to compare have the same replicates too.
+        drawn_RS = _speaker_draws(np.random.default_rng([seeds[0], num_ways, num_shots, 0]), names_S.size, num_replicates)
         for name, judge in compare.items():
-            rng = np.random.default_rng([seeds[0], num_ways, num_shots, 0])
-            figures = _figures([judge(tasks) for tasks in drawn], drawn, speaker_N, rng, num_replicates)
+            figures = _figures([judge(tasks) for tasks in drawn], code_J, drawn_RS)
             records.append(cell | {"distance": name} | figures)
     return records
 
 
-def _figures(
-    credits_by_seed: list[np.ndarray], drawn: list[Tasks], speaker_N: np.ndarray, rng: np.random.Generator, num_replicates: int
-) -> dict[str, Any]:
+def _figures(credits_by_seed: list[np.ndarray], code_J: np.ndarray, drawn_RS: np.ndarray) -> dict[str, Any]:
     credits_J = np.concatenate(credits_by_seed)
-    asked_J = speaker_N[np.concatenate([tasks.query_J for tasks in drawn])]
     means = [float(np.mean(each)) for each in credits_by_seed]
     return {
         "accuracy": float(np.mean(credits_J)),
-        "ci95": list(accuracy_interval(credits_J, asked_J, rng=rng, num_replicates=num_replicates)),
+        "ci95": list(_interval(credits_J, code_J, drawn_RS, 0.95)),
         "spread": float(np.std(means, ddof=1)) if len(means) > 1 else None,
         "num_tasks": int(credits_J.size),
-        "num_speakers": int(np.unique(asked_J).size),
+        "num_speakers": drawn_RS.shape[1],
         "reason": None,
     }
 

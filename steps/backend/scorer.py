@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -119,6 +120,12 @@ class Scorer:
         if self.settings.norm == "t_norm":
             return t_norm(scores_P, test_P, of_test)
         return s_norm(scores_P, enrol_P, test_P, of_enrol, of_test)
+
+    def of_mapped(self) -> Scorer:
+        """Return the same scorer for items that its transforms have mapped already."""
+        other = copy.copy(self)
+        other.chain = Chain([])
+        return other
 
     def cohort_means(self, items: Items | npt.ArrayLike) -> np.ndarray:
         """Return the mean score [N] of each item with the nearest of the cohort."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from steps.tables.results import list_names, parent_and_corpus, per_cent, pooled_lists
 from steps.tables.sweep import Sweep, figure_name, is_of_tasks, is_rate, merged, point_figure, shown_figures, shown_lists
-from steps.tables.tasks import cmc_curves, open_set_curves
+from steps.tables.tasks import cmc_curves, few_shot_curves, open_set_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,10 +121,14 @@ def training_plots(canvas: Canvas, logs: Mapping[str, Sequence[Record]]) -> list
 
 
 def task_plots(canvas: Canvas, records: Sequence[Record]) -> list[str]:
-    """Return the CMC curves and the open-set curves of all systems that were tried at identification."""
+    """Return the curves of few-shot tasks and of identification of all systems that were tried at them."""
+    from steps.plots.few_shot import few_shot_figure
     from steps.plots.ranks import cmc_figure, open_set_figure
 
     svgs = []
+    if few_shot := few_shot_curves(records):
+        figure = few_shot_figure(few_shot, "Few-shot tasks, by the systems' own scores")
+        svgs.append(canvas.add(figure, "few_shot", "Accuracy of few-shot tasks over the number of speakers"))
     if cmc := cmc_curves(records):
         figure = cmc_figure(cmc, "Identification, closed set: CMC")
         svgs.append(canvas.add(figure, "cmc", "Identification rate over rank, closed set"))

@@ -11,8 +11,16 @@ from steps.tables.alignment import render_html as alignment_html
 from steps.tables.comparison import calibration_table, paired_table
 from steps.tables.document import heading, missing_systems
 from steps.tables.page import Section, commands, folded, listing, pictures, render_page
-from steps.tables.results import comparison_table, corpus_tables, pooled_table, repeat_command, runs_table
-from steps.tables.sweep import sweep_tables
+from steps.tables.results import (
+    comparison_table,
+    corpus_tables,
+    decision_tables,
+    of_systems,
+    pooled_table,
+    repeat_command,
+    runs_table,
+)
+from steps.tables.sweep import published_table, sweep_tables
 from steps.tables.table import to_html
 from steps.tables.tasks import task_tables
 
@@ -36,7 +44,7 @@ class Findings:
 def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findings) -> str:
     """Return the whole page; `records.systems` in the order to show."""
     systems = records.systems
-    comparison = comparison_table(systems, facts.published)
+    comparison = comparison_table(systems, of_systems(facts.published))
     paired = paired_table(systems, facts.reference)
     by_corpus = folded("Tables", "".join(map(to_html, corpus_tables(systems))))
     by_system = "".join(folded(system, pictures(svgs)) for system, svgs in found.by_system.items())
@@ -46,12 +54,13 @@ def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findin
         Section(title="DET plots", body=pictures(found.dets)),
         Section(title=paired.title, body=to_html(paired) + pictures(found.differences) if paired.rows else ""),
         Section(title=comparison.title, body=to_html(comparison)),
+        Section(title="Decisions", body="".join(map(to_html, decision_tables(systems)))),
         Section(title="Not run", body=listing(missing_systems(systems, facts.systems, facts.not_run))),
         Section(title="Other tasks", body="".join(map(to_html, task_tables(systems))) + pictures(found.tasks)),
         Section(title="Embeddings", body="".join(folded(system, pictures(svgs)) for system, svgs in found.embeddings.items())),
         Section(title="By corpus", body=pictures(found.forests[1:]) + by_corpus),
         Section(title="Scores and calibration", body=calibration + by_system),
-        *_sweeps(records, found),
+        *_sweeps(records, found, facts),
         *(Section(title=f"Alignment {alignment_title(each)}", body=alignment_html(each)) for each in records.alignments),
         Section(title="Training", body=pictures(found.training)),
         Section(title="Runs", body=to_html(runs_table(systems)) + commands([repeat_command(r) for r in systems])),
@@ -61,11 +70,13 @@ def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findin
     return render_page(heading(recipe, facts.title), introduction, sections)
 
 
-def _sweeps(records: Records, found: Findings) -> Sequence[Section]:
+def _sweeps(records: Records, found: Findings, facts: RecipeFacts) -> Sequence[Section]:
     return [
         Section(
             title=f"Sweep: {sweep['title']}",
-            body="".join(map(to_html, sweep_tables(sweep)))
+            body="".join(
+                to_html(table) for table in (*sweep_tables(sweep), published_table(sweep, facts.published)) if table.rows
+            )
             + pictures(found.sweeps.get(sweep["name"], []))
             + commands([sweep["command"]]),
         )

@@ -8,7 +8,8 @@ from typing import Any
 from steps.core import config, files
 from steps.core.stage import Job
 
-USED_ELSEWHERE = ("features", "model")  # the sections that another corpus needs to be run through the network
+# The sections that another corpus needs to be run through the network, and to be told what the head says of it.
+USED_ELSEWHERE = ("features", "model", "head")
 
 
 def write_log(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -28,7 +29,7 @@ def write_tensorboard(folder: Path, record: dict[str, Any]) -> None:
 
 
 def write_known(job: Job, speakers: Sequence[str], **facts: Any) -> None:
-    """Writes speakers (class index -> speaker id), settings.toml (features and network) and training.json (`facts`)."""
+    """Writes speakers (class index -> speaker id), settings.toml (features, network, head) and training.json (`facts`)."""
     with files.atomic_write(job.out / "speakers") as file:
         file.writelines(f"{speaker}\n" for speaker in speakers)
     tables = {name: config.deciding(getattr(job.settings, name)) for name in USED_ELSEWHERE}

@@ -11,9 +11,11 @@ from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.data.score_files import TrialIndex
 from steps.data.trials import Trials
-from steps.metrics.intervals import interval, speaker_bootstrap
+from steps.metrics.intervals import interval
+from steps.metrics.replicates import bootstrap_eer, draw_replicates
 from steps.metrics.summary import trial_figures
 from steps.results.pictures import write_list_pictures
+from steps.results.verification import Decisions, decision_figures
 
 
 def list_figures(
@@ -25,8 +27,11 @@ def list_figures(
     *,
     settings: Score,
     plots: Path,
+    decisions: Decisions | None = None,
 ) -> dict[str, Any]:
     """The figures of one list under the names of result.json; draws its pictures into `plots`.
+
+    `decisions`: what is known of the system before its lists, for accuracies at a threshold; see `decision_figures`.
 
     Raises:
         RecipeError: the list has only target or only non-target trials, or an utterance of no known speaker.
@@ -39,12 +44,12 @@ def list_figures(
         )
     enrol_P, test_P, num_speakers = speaker_indices(name, trials, utt2spk)
     figures = trial_figures(scores, trials.is_target, llrs=llrs, priors=settings.priors)
-    replicates = speaker_bootstrap(
-        scores, trials.is_target, enrol_P, test_P, rng=generator(settings.seed, "bootstrap", name),
-        num_replicates=settings.replicates,
-    )  # fmt: skip
+    replicates = draw_replicates(
+        trials.is_target, enrol_P, test_P, rng=generator(settings.seed, "bootstrap", name), num_replicates=settings.replicates
+    )
     figures |= {"num_target": num_target, "num_nontarget": len(trials) - num_target, "num_speakers": num_speakers}
-    figures["eer_ci95"] = list(interval(replicates))
+    figures["eer_ci95"] = list(interval(bootstrap_eer(scores, replicates)))
+    figures |= decision_figures(scores, trials.is_target, replicates, decisions or Decisions())
     if settings.pictures:
         write_list_pictures(plots, name, trials.is_target, scores, llrs=llrs, priors=settings.priors, only=settings.pictures)
     return figures
@@ -68,4 +73,7 @@ def one_line(figures: dict[str, Any]) -> str:
     low, high = figures["eer_ci95"]
     costs = ", ".join(f"minDCF({prior}) {value:.3f}" for prior, value in figures["min_dcf"].items())
     counts = f"{figures['num_target']} target and {figures['num_nontarget']} non-target trials"
-    return f"EER {100 * figures['eer']:.2f} % [{100 * low:.2f}, {100 * high:.2f}], {costs}, {counts}"
+    names = {"accuracy": "accuracy", "own_accuracy": "at the network's own threshold"}
+    shares = [f"{name} {100 * figures[key]:.2f} %" for key, name in names.items() if figures.get(key) is not None]
+    shares += [f"ambiguous {100 * figures['ambiguous']['rate']:.2f} %"] if "ambiguous" in figures else []
+    return ", ".join([f"EER {100 * figures['eer']:.2f} % [{100 * low:.2f}, {100 * high:.2f}]", costs, *shares, counts])

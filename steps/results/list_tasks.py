@@ -15,10 +15,11 @@ import numpy.typing as npt
 from steps.backend.few_shot import TrialScores
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.metrics.identification import Searches, cmc, identification_rate, identified, rank_scores, together
-from steps.metrics.intervals import interval, mean_bootstrap
+from steps.metrics.identification import NOT_ENROLLED, Searches, rank_scores, together
 from steps.results.settings import TaskSettings
-from steps.results.tasks import TRIALS_AT_A_TIME, clustering_task_figures, labelled
+from steps.results.tasks import TRIALS_AT_A_TIME, closed_rates, clustering_task_figures, labelled, open_rates
+
+_FEWEST = 4  # enrolled speakers of whom some can be left out for the open set
 
 
 def clustering_list_figures(
@@ -58,16 +59,17 @@ def clustering_list_figures(
 def identification_list_figures(
     roles: Sequence[str], speakers: Sequence[str], score: TrialScores, settings: TaskSettings
 ) -> dict[str, Any]:
-    """Return rate, rate_ci95 (by rank), cmc and counts of identifying the test utterances among the enrolled speakers.
+    """Return rate, rate_ci95 (by rank), cmc and counts of identifying test utterances among the enrolled speakers, and `open`.
 
     A speaker is enrolled with all utterances that the list gives him, as the back end enrols several: with
-    score.enrolment = "mean", with the mean of their embeddings.
+    score.enrolment = "mean", with the mean of their embeddings. `open`, which lists of fewer than four speakers lack: a share
+    `open_share` of the speakers, drawn `draws` times, is not enrolled, and their tests are those of strangers.
 
     Args:
         roles: "enrol" or "test" of each of N utterances, in whose order `score` takes rows.
         speakers: of each utterance.
         score: the system's scores of trials between speakers, given as rows of their utterances, and utterances.
-        settings: ranks, replicates, seed.
+        settings: ranks, fars, open_share, draws, replicates, seed.
 
     Raises:
         ValueError: nobody is enrolled or tested, or a tested speaker is not enrolled.
@@ -79,19 +81,52 @@ def identification_list_figures(
     test_P = np.flatnonzero(~is_enrol_N)
     if not models or not test_P.size or not np.isin(speaker_N[test_P], names_M).all():
         raise ValueError("identification: expected enrolled speakers, and tests of these only")
-    searches = _searched(models, test_P, np.searchsorted(names_M, speaker_N[test_P]), score)
-    hits = np.stack([identified(searches, rank) for rank in settings.ranks], axis=1)
-    replicates = mean_bootstrap(
-        hits, speaker_N[test_P], rng=generator(settings.seed, "bootstrap", "list"), num_replicates=settings.replicates
-    )
-    return {
-        "num_enrolled": len(models),
-        "num_enrol_utterances": int(is_enrol_N.sum()),
-        "num_mated": len(searches),
-        "rate": {str(rank): identification_rate(searches, rank) for rank in settings.ranks},
-        "rate_ci95": {str(rank): list(interval(column)) for rank, column in zip(settings.ranks, replicates.T, strict=True)},
-        "cmc": cmc(searches).tolist(),
-    }
+    speaker_P = speaker_N[test_P]
+    answer_P = np.searchsorted(names_M, speaker_P)
+    galleries = _galleries(len(models), answer_P, settings)
+    closed, *opened = _searched(models, test_P, answer_P, score, [np.arange(len(models)), *galleries])
+    figures = {"num_enrolled": len(models), "num_enrol_utterances": int(is_enrol_N.sum()), "num_mated": len(closed)}
+    figures |= closed_rates(closed, speaker_P, settings, "list")
+    if opened:
+        searches = together(opened)
+        counts = {
+            "num_enrolled": searches.num_enrolled, "num_draws": len(opened), "num_mated": int(searches.mated_N.sum()),
+            "num_nonmated": int((~searches.mated_N).sum()),
+        }  # fmt: skip
+        figures["open"] = counts | open_rates(searches, np.tile(speaker_P, len(opened)), settings, "open list")
+    return figures
+
+
+def classifier_figures(
+    enrolled: Sequence[str], scores: npt.ArrayLike, speakers: Sequence[str], settings: TaskSettings
+) -> dict[str, Any]:
+    """Return rate, rate_ci95 (by rank), cmc and counts of identifying test utterances by the network's own classes.
+
+    Closed set only: to a network that was trained on them, speakers who are left out are no strangers.
+
+    Args:
+        enrolled: names of M training speakers.
+        scores: [M, P], higher = more likely that speaker.
+        speakers: who speaks in each of P test utterances.
+        settings: ranks, replicates, seed.
+
+    Source: the identification of Nagrani, Chung and Zisserman, "VoxCeleb: a large-scale speaker identification dataset",
+    Interspeech 2017, section 5: the softmax over all speakers, top 1 and top 5.
+
+    Raises:
+        ValueError: scores of another shape, or an utterance of nobody among those speakers.
+    """
+    names_M, speaker_P = np.asarray(enrolled), np.asarray(speakers)
+    strange = sorted(set(speaker_P.tolist()) - set(names_M.tolist()))
+    if strange or np.shape(scores) != (names_M.size, speaker_P.size):
+        raise ValueError(
+            f"scores: expected [{names_M.size}, {speaker_P.size}] of these speakers, found {np.shape(scores)} and "
+            f"{', '.join(strange[:3]) or 'no other speaker'}"
+        )
+    place = {name: row for row, name in enumerate(names_M.tolist())}
+    searches = rank_scores(scores, np.array([place[name] for name in speaker_P.tolist()]))
+    figures = closed_rates(searches, speaker_P, settings, "classifier")
+    return {"num_enrolled": names_M.size, "num_mated": len(searches)} | figures
 
 
 def list_lines(figures: dict[str, Any]) -> list[str]:
@@ -99,7 +134,12 @@ def list_lines(figures: dict[str, Any]) -> list[str]:
     lines = []
     for name, of in figures.get("identification_lists", {}).items():
         rates = ", ".join(f"rank {rank} {100 * rate:.1f} %" for rank, rate in of["rate"].items())
+        open_set = of.get("open", {}).get("dir", {})
+        rates += "".join(f", DIR at FAR {100 * float(far):g} % {100 * rate:.1f} %" for far, rate in open_set.items())
         lines.append(f"identification, list {name}, {of['num_enrolled']} enrolled: {rates}")
+    for name, of in figures.get("identification_by_classifier", {}).items():
+        rates = ", ".join(f"rank {rank} {100 * rate:.1f} %" for rank, rate in of["rate"].items())
+        lines.append(f"identification by the classifier, list {name}, {of['num_enrolled']} speakers: {rates}")
     for name, methods in figures.get("clustering_lists", {}).items():
         for method, cuts in methods.items():
             for cut, of in cuts.items():
@@ -109,11 +149,28 @@ def list_lines(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _searched(models: list[np.ndarray], test_P: np.ndarray, answer_P: np.ndarray, score: TrialScores) -> Searches:
+def _galleries(num_models: int, answer_P: np.ndarray, settings: TaskSettings) -> list[np.ndarray]:
+    """Who is enrolled in each draw of the open set, rising; none where that leaves no searches of one kind."""
+    num_known = num_models - round(settings.open_share * num_models)
+    if not settings.open_share or num_models < _FEWEST or not 0 < num_known < num_models:
+        return []
+    draws = [generator(settings.seed, "identification", "list", draw).permutation(num_models) for draw in range(settings.draws)]
+    known = [np.sort(order_M[:num_known]) for order_M in draws]
+    return [rows for rows in known if 0 < np.isin(answer_P, rows).sum() < answer_P.size]
+
+
+def _searched(
+    models: list[np.ndarray], test_P: np.ndarray, answer_P: np.ndarray, score: TrialScores, galleries: list[np.ndarray]
+) -> list[Searches]:
+    """The searches in each gallery, given as rows of `models`; every pair is scored once."""
     step = max(1, TRIALS_AT_A_TIME // len(models))
-    found = []
+    found: list[list[Searches]] = [[] for _ in galleries]
     for start in range(0, test_P.size, step):
-        rows_n = test_P[start : start + step]
+        rows_n, answer_n = test_P[start : start + step], answer_P[start : start + step]
         scores = score(models, np.repeat(np.arange(len(models)), rows_n.size), np.tile(rows_n, len(models)))
-        found.append(rank_scores(np.asarray(scores).reshape(len(models), -1), answer_P[start : start + step]))
-    return together(found)
+        scores_Mn = np.asarray(scores).reshape(len(models), -1)
+        for searches, known in zip(found, galleries, strict=True):
+            place_M = np.full(len(models), NOT_ENROLLED)
+            place_M[known] = np.arange(known.size)
+            searches.append(rank_scores(scores_Mn[known], place_M[answer_n]))
+    return [together(searches) for searches in found]

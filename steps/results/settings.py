@@ -36,6 +36,8 @@ class TaskSettings:
     ways: tuple[int, ...] = (5, 20)  # speakers of a few-shot task
     shots: tuple[int, ...] = (1, 5)  # support utterances of each of them
     few_shot_tasks: int = 1000  # of each number of speakers and of utterances
+    few_shot_weights: str = "even"  # chances of utterances in the draw: "even", or "length", in proportion to it, as in voicemap
+    few_shot_seconds: float = 0.0  # s; utterances that are not longer take no part, in voicemap those of a fragment's length
     distances: tuple[str, ...] = DISTANCES  # to prototypes; the system's own score is compared besides
     linkages: tuple[str, ...] = ("average", "complete")  # of agglomerative clustering
     clusterings: tuple[str, ...] = CLUSTERINGS  # ahc, spectral, dominant_sets
@@ -58,5 +60,10 @@ class TaskSettings:
         for name, value in (("ranks", 1), ("ways", 2), ("shots", 1)):
             if not getattr(self, name) or min(getattr(self, name)) < value:
                 raise ValueError(f"{name}: expected numbers from {value}, found {getattr(self, name)}")
+        if self.few_shot_weights not in ("even", "length") or self.few_shot_seconds < 0:
+            raise ValueError(
+                "few_shot_weights, few_shot_seconds: expected 'even' or 'length', and 0 or more, found "
+                f"{self.few_shot_weights!r} and {self.few_shot_seconds}"
+            )
         if not 0 <= self.open_share < 1 or not all(0 <= far <= 1 for far in self.fars):
             raise ValueError(f"open_share, fars: expected fractions, found {self.open_share} and {self.fars}")

@@ -63,7 +63,7 @@ def task_figures(
         embeddings: `[N, D]`, as the back end compares them (after its transforms).
         speakers: of each utterance.
         sessions: of each utterance, "" where not known; see `draw_protocol`.
-        durations: of each utterance; then few-shot tasks are drawn in proportion, as in voicemap.
+        durations: s, of each utterance; needed with `few_shot_weights` = "length" or `few_shot_seconds` above 0.
         score: the system's scores of trials between speakers, given as rows of their utterances, and utterances: used
             for identification, few-shot tasks and agglomerative clustering. None: cosine with the mean of the unit
             vectors, and the distances of `settings`.
@@ -92,16 +92,21 @@ def system_tasks(scorer: Any, items: Any, utterances: Sequence[Any], settings: T
         items.mapped(scorer.chain.transform).vectors(),
         [utterance.speaker for utterance in utterances],
         sessions=[utterance.session for utterance in utterances],
+        durations=[utterance.duration for utterance in utterances] if by_duration(settings) else None,
         score=scorer_trials(scorer, items),
         settings=settings,
     )
 
 
 def scorer_trials(scorer: Any, items: Any) -> TrialScores:
-    """Return the trial scores of a fitted `Scorer` between speakers enrolled with rows of `Items`, and rows of them."""
+    """Return the trial scores of a fitted `Scorer` between speakers enrolled with rows of `Items`, and rows of them.
+
+    Items are mapped once, not again with each speaker that they enrol.
+    """
+    mapped, of_mapped = items.mapped(scorer.chain.transform), scorer.of_mapped()
 
     def score(models: Sequence[np.ndarray], model_P: np.ndarray, test_P: np.ndarray) -> np.ndarray:
-        return scorer.score(items, model_P, test_P, enrol=items.joined(list(models)))
+        return of_mapped.score(mapped, model_P, test_P, enrol=mapped.joined(list(models)))
 
     return score
 
@@ -138,12 +143,32 @@ def identification_figures(data: Labelled, settings: TaskSettings) -> dict[str, 
     return found
 
 
+def by_duration(settings: TaskSettings) -> bool:
+    """Return whether few-shot tasks depend on the durations of utterances."""
+    return settings.few_shot_weights == "length" or settings.few_shot_seconds > 0
+
+
 def few_shot_figures(data: Labelled, settings: TaskSettings) -> list[dict[str, Any]]:
-    """Return the records of `few_shot_table`, by the distances of the settings and by the system's own score."""
+    """Return the records of `few_shot_table`, by the distances of the settings and by the system's own score.
+
+    Raises:
+        ValueError: durations are needed and not known, or no utterance is long enough.
+    """
+    if by_duration(settings) and data.durations is None:
+        raise ValueError("few_shot_weights, few_shot_seconds: expected the durations of the utterances, found none")
+    long = data.durations > settings.few_shot_seconds if settings.few_shot_seconds else np.ones(data.speaker_N.size, dtype=bool)
+    rows_K = np.flatnonzero(long)
+    if not rows_K.size:
+        raise ValueError(f"few_shot_seconds: expected utterances longer than {settings.few_shot_seconds} s, found none")
+
+    def score(models: Sequence[np.ndarray], model_P: np.ndarray, test_P: np.ndarray) -> np.ndarray:
+        return data.score([rows_K[rows] for rows in models], model_P, rows_K[test_P])
+
     return few_shot_table(
-        data.embeddings_ND, data.speaker_N, ways=settings.ways, shots=settings.shots, num_tasks=settings.few_shot_tasks,
-        seeds=(seed_of(settings.seed, "few_shot"),), distances=settings.distances, durations=data.durations,
-        trial_scores={OWN_SCORE: data.score} if data.has_score else None, num_replicates=settings.replicates,
+        data.embeddings_ND[rows_K], data.speaker_N[rows_K], ways=settings.ways, shots=settings.shots,
+        num_tasks=settings.few_shot_tasks, seeds=(seed_of(settings.seed, "few_shot"),), distances=settings.distances,
+        durations=data.durations[rows_K] if settings.few_shot_weights == "length" else None,
+        trial_scores={OWN_SCORE: score} if data.has_score else None, num_replicates=settings.replicates,
     )  # fmt: skip
 
 
@@ -232,24 +257,34 @@ def _counts(protocols: list[Protocol], searches: Searches, settings: TaskSetting
 
 
 def _closed(protocols: list[Protocol], searches: Searches, speaker_P: np.ndarray, settings: TaskSettings) -> dict[str, Any]:
+    return _counts(protocols, searches, settings) | closed_rates(searches, speaker_P, settings, "closed")
+
+
+def _open(protocols: list[Protocol], searches: Searches, speaker_P: np.ndarray, settings: TaskSettings) -> dict[str, Any]:
+    return _counts(protocols, searches, settings) | open_rates(searches, speaker_P, settings, "open")
+
+
+def closed_rates(searches: Searches, speaker_P: np.ndarray, settings: TaskSettings, draw: str) -> dict[str, Any]:
+    """Return rate and rate_ci95 by rank, and cmc, of searches for the speakers [P]; `draw` names the bootstrap."""
     hits = np.stack([identified(searches, rank) for rank in settings.ranks], axis=1)
     replicates = mean_bootstrap(
-        hits, speaker_P, rng=generator(settings.seed, "bootstrap", "closed"), num_replicates=settings.replicates
+        hits, speaker_P, rng=generator(settings.seed, "bootstrap", draw), num_replicates=settings.replicates
     )  # fmt: skip
-    return _counts(protocols, searches, settings) | {
+    return {
         "rate": {str(rank): identification_rate(searches, rank) for rank in settings.ranks},
         "rate_ci95": {str(rank): list(interval(column)) for rank, column in zip(settings.ranks, replicates.T, strict=True)},
         "cmc": cmc(searches).tolist(),
     }
 
 
-def _open(protocols: list[Protocol], searches: Searches, speaker_P: np.ndarray, settings: TaskSettings) -> dict[str, Any]:
+def open_rates(searches: Searches, speaker_P: np.ndarray, settings: TaskSettings, draw: str) -> dict[str, Any]:
+    """Return dir and dir_ci95 by false-alarm rate, and the curve, of searches of which some have no right answer."""
     replicates = bootstrap_dir_at_far(
         searches, speaker_P, settings.fars,
-        rng=generator(settings.seed, "bootstrap", "open"), num_replicates=settings.replicates,
+        rng=generator(settings.seed, "bootstrap", draw), num_replicates=settings.replicates,
     )  # fmt: skip
     far_K, dir_K = thinned_curve(*open_set_rates(searches)[1:])
-    return _counts(protocols, searches, settings) | {
+    return {
         "dir": {str(far): dir_at_far(searches, far) for far in settings.fars},
         "dir_ci95": {str(far): list(interval(column)) for far, column in zip(settings.fars, replicates.T, strict=True)},
         "curve": {"far": far_K.tolist(), "dir": dir_K.tolist()},

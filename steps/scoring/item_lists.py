@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,22 @@ import numpy as np
 from steps.backend.items import Items
 from steps.backend.windows import Windows
 from steps.core.errors import RecipeError
-from steps.data.archive import read_windows
-from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item, Role, check_owners, owners_of_items, read_items, read_roles
+from steps.data.archive import Archive, read_windows
+from steps.data.item_lists import (
+    CLUSTERING,
+    ENROL,
+    IDENTIFICATION,
+    TEST,
+    Item,
+    Role,
+    check_owners,
+    owners_of_items,
+    read_items,
+    read_roles,
+)
 
 SETS = ("test", "train", "dev")  # whose embeddings are read: the first that suffice
+CLASS_SCORES, SPEAKERS = "class_scores", "speakers"  # what stage 5 writes beside them with embed.class_scores
 
 
 def clustering_lists(
@@ -48,6 +60,35 @@ def identification_lists(
         row, found = _embedded(embeddings, [each.utterance for each in roles], str(path))
         joined = found.joined([np.array([row[each.utterance]]) for each in roles])
         yield path.stem, roles, Items.single(joined.means(), joined if windows else None)
+
+
+def class_scores(embeddings: Path, roles: Sequence[Role], where: str) -> tuple[list[str], np.ndarray] | None:
+    """Return (enrolled speakers, scores of the training head [M, P] for each tested line) of an identification list.
+
+    None where stage 5 wrote no such scores, or the network was not trained on all enrolled speakers. Training speakers that the
+    list does not enrol, such as copies at another speed, are no candidates.
+
+    Raises:
+        RecipeError: a tested utterance has no scores, or not one for each training speaker.
+    """
+    folders = [embeddings / CLASS_SCORES / each for each in SETS if (embeddings / CLASS_SCORES / each).is_dir()]
+    if not folders:
+        return None
+    number = {name: place for place, name in enumerate((embeddings / SPEAKERS).read_text(encoding="utf-8").splitlines())}
+    enrolled = sorted({each.speaker for each in roles if each.role == ENROL})
+    if not number.keys() >= set(enrolled):
+        return None
+    archives = [Archive(folder) for folder in folders]
+    rows = []
+    for name in (each.utterance for each in roles if each.role == TEST):
+        found = next((archive[name] for archive in archives if name in archive), np.zeros(0))
+        if found.shape != (len(number),):
+            raise RecipeError(
+                f"{where}: utterance '{name}': expected scores of {len(number)} speakers in {embeddings / CLASS_SCORES}, found "
+                f"{found.size}; name its set in embed.class_scores and run stage 5 again"
+            )
+        rows.append(found[[number[speaker] for speaker in enrolled]])
+    return enrolled, np.stack(rows, axis=1)
 
 
 def _embedded(embeddings: Path, names: Iterable[str], where: str) -> tuple[dict[str, int], Windows]:

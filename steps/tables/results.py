@@ -21,18 +21,31 @@ _EER_RULES = (
     "EER: the mean of miss and false-alarm rate at the threshold where they are nearest (step rule). EER (ROCCH): the rate at "
     "which they are equal on the convex hull of the ROC, that is the Bayes error of the worst prior with the best threshold."
 )
+_ACCURACY_NOTE = (
+    "Accuracy: the mean of the shares of target trials that are accepted and of non-target trials that are rejected, at the "
+    "threshold that is best on trials of held-out training speakers (dev). The network's own: a siamese output of one half."
+)
+_AMBIGUOUS_NOTE = (
+    "Ambiguous: by average linkage of the windows of both sides, same-speaker trials that merge at 0.6 or higher and "
+    "different-speaker trials that merge at 0.4 or lower, in cosine distance. The limits are ZHAW's, for heights from 0 to 1."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """A figure that somebody printed: never ours."""
 
-    system: str
+    system: str  # of a point of a sweep "<sweep>.<point>"
     list: str
     eer: float | None = None  # fraction
     min_dcf: Mapping[str, float] = field(default_factory=dict)  # by prior, as text
     source: str = ""  # where it is printed
     note: str = ""
+
+
+def of_systems(published: Iterable[Published]) -> list[Published]:
+    """Return the published figures of systems, without those of points of sweeps (`<sweep>.<point>`)."""
+    return [each for each in published if "." not in each.system]
 
 
 def order_records(records: Iterable[Record], systems: Sequence[str]) -> list[Record]:
@@ -61,6 +74,13 @@ def pooled_table(records: Sequence[Record]) -> Table:
     """Return all figures of every pooled list and system."""
     names = list_names(records)
     return _figures_table("All figures", records, {name: name for name in pooled_lists(names)})
+
+
+def decision_tables(records: Sequence[Record]) -> list[Table]:
+    """Return the tables of decisions about trials of pooled lists, those that have rows: accuracy, and ambiguous trials."""
+    names = list_names(records)
+    found = [(name, r["system"], r["trials"][name]) for name in pooled_lists(names) for r in records if name in r["trials"]]
+    return [table for table in (_accuracy_table(found), _ambiguous_table(found)) if table.rows]
 
 
 def corpus_tables(records: Sequence[Record]) -> list[Table]:
@@ -173,6 +193,12 @@ def interval(bounds: Sequence[float] | None) -> str | None:
     return None if bounds is None else f"[{per_cent(bounds[0])}, {per_cent(bounds[1])}]"
 
 
+def with_interval(figures: Mapping[str, Any], name: str) -> str | None:
+    """Return a rate and its interval, which stands beside it as `<name>_ci95`, in per cent; None where there is no rate."""
+    rate, bounds = per_cent(figures.get(name)), interval(figures.get(f"{name}_ci95"))
+    return f"{rate} {bounds}" if rate and bounds else rate
+
+
 def duration(seconds: float | None) -> str | None:
     """Return a time in the two units that say enough, None for None."""
     if seconds is None:
@@ -213,6 +239,35 @@ def _figures_table(title: str, records: Sequence[Record], lists: Mapping[str, st
     )  # fmt: skip
     rows = tuple((shown, system, *_figures_cells(figures, priors)) for shown, system, figures in trials)
     return without_empty_columns(Table(title=title, columns=columns, rows=rows, note=_EER_RULES))
+
+
+def _accuracy_table(found: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Table:
+    rows = tuple(
+        (
+            name, system, with_interval(of, "accuracy"), cost(of.get("dev_threshold")), per_cent(of.get("dev_accuracy")),
+            with_interval(of, "own_accuracy"),
+        )
+        for name, system, of in found
+        if of.get("accuracy") is not None or of.get("own_accuracy") is not None
+    )  # fmt: skip
+    columns = (
+        "List", "System", "Accuracy % [95% interval]", "Threshold", "Accuracy on dev %",
+        "at the network's own threshold % [95% interval]",
+    )  # fmt: skip
+    return without_empty_columns(Table(title="Verification accuracy", columns=columns, rows=rows, note=_ACCURACY_NOTE))
+
+
+def _ambiguous_table(found: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Table:
+    rows = tuple(
+        (
+            name, system, with_interval(unclear, "rate"), per_cent(unclear["target_rate"]), per_cent(unclear["nontarget_rate"]),
+            f"{of['num_target'] + of['num_nontarget']:,}",
+        )
+        for name, system, of in found
+        if (unclear := of.get("ambiguous"))
+    )  # fmt: skip
+    columns = ("List", "System", "Ambiguous % [95% interval]", "of target trials %", "of non-target trials %", "Trials")
+    return Table(title="Ambiguous trials", columns=columns, rows=rows, note=_AMBIGUOUS_NOTE)
 
 
 def _figures_cells(figures: Mapping[str, Any], priors: Sequence[str]) -> list[str | None]:

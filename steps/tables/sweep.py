@@ -30,7 +30,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steps.tables.results import cost, interval, list_names, per_cent, pooled_lists
+from steps.tables.results import Published, comparison_table, cost, interval, list_names, per_cent, pooled_lists
 from steps.tables.table import Table
 
 Sweep = Mapping[str, Any]
@@ -171,6 +171,20 @@ def sweep_tables(sweep: Sweep) -> list[Table]:
     check_sweep(sweep)
     sweep = merged(sweep)
     return _matrices(sweep) if sweep["form"] == "matrix" else [_plain_table(sweep)]
+
+
+def published_table(sweep: Sweep, published: Sequence[Published]) -> Table:
+    """Return the published figures of a sweep's points beside ours; its rows are none where nobody printed any.
+
+    A published figure is one of the point `<sweep>.<point>` if that is its `system`, as the points' own records are called.
+    """
+    known = [each for each in published if each.system.startswith(f"{sweep['name']}.")]
+    made = {key: sweep[key] for key in ("commit", "dirty", "date")}
+    points = []
+    for point in sweep["points"]:
+        names = {each.list for each in known if each.system == point.get("system")}
+        points += [{**point, **made, "trials": {n: f for n, f in point["trials"].items() if n in names}}] if names else []
+    return comparison_table(points, known)
 
 
 def _plain_table(sweep: Sweep) -> Table:

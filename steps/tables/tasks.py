@@ -3,8 +3,8 @@
 Its form is that of `task_figures` in steps/results/tasks.py: `identification` {"closed": {"rate": {rank: ..}, "rate_ci95", "cmc",
 counts}, "open": {"dir": {far: ..}, "dir_ci95", "curve": {"far", "dir"}, counts}}; `few_shot` [{"ways", "shots", "distance",
 "accuracy", "ci95", "reason"}]; `clustering` {method: {"known", "best" or "found": figures}}. By the name of a list of
-the corpus (list_tasks.py): `identification_lists` {list: as "closed"} and `clustering_lists` {list: as `clustering`}; `gender`
-is that of `gender_figures` in steps/results/gender.py.
+the corpus (list_tasks.py): `identification_lists` {list: as "closed", with "open"}, `identification_by_classifier` {list: as
+"closed"} and `clustering_lists` {list: as `clustering`}; `gender` is that of `gender_figures` in steps/results/gender.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steps.tables.results import Record, cost, interval, per_cent
+from steps.tables.results import Record, cost, interval, per_cent, with_interval
 from steps.tables.table import Table, without_empty_columns
 
+_FEWEST_OF_A_CURVE = 3
+_SHOWN_WAYS = (5, 20)  # numbers of speakers of few-shot tasks in the table; the picture has all
 _CUTS = {"known": "number of speakers known", "best": "cut of the least MR", "found": "number found"}
 _CLUSTERING_NOTE = (
     "MR: share of utterances outside their speaker's right cluster; legacy: clusters that are mixed or of one utterance are "
@@ -23,6 +25,9 @@ _CLUSTERING_NOTE = (
 _LIST_NOTE = (
     "MR (legacy) of cuts of the least MR: the least of any cut, which need not be the same one. Cuts of the least MR are "
     "chosen with the truth, as published."
+)
+_CLASSIFIER_NOTE = (
+    "By classifier: the network was trained on these speakers and says itself which of them speaks, as in Nagrani et al. 2017."
 )
 _GENDER_NOTE = (
     "Probe: utterances of speakers that it has not heard whose gender a linear classifier finds. Silhouette: of cosine distances "
@@ -50,6 +55,26 @@ def open_set_curves(records: Sequence[Record]) -> dict[str, tuple[Sequence[float
     return {system: (curve["far"], curve["dir"]) for system, curve in curves.items()}
 
 
+def few_shot_curves(
+    records: Sequence[Record], distance: str = "score"
+) -> dict[str, dict[int, list[tuple[int, float, tuple[float, float] | None]]]]:
+    """Return system -> shots -> (ways, accuracy, its interval) of few-shot tasks, by one way to compare.
+
+    Only of systems that were tried at three numbers of speakers or more: fewer make no curve.
+    """
+    curves: dict[str, dict[int, list[tuple[int, float, tuple[float, float] | None]]]] = {}
+    for record in records:
+        by_shots: dict[int, list[tuple[int, float, tuple[float, float] | None]]] = {}
+        for each in _tasks(record, "few_shot"):
+            if each["distance"] == distance and each["accuracy"] is not None:
+                bounds = tuple(each["ci95"]) if each.get("ci95") else None
+                by_shots.setdefault(each["shots"], []).append((each["ways"], each["accuracy"], bounds))
+        long = {shots: sorted(points) for shots, points in sorted(by_shots.items()) if len(points) >= _FEWEST_OF_A_CURVE}
+        if long:
+            curves[record["system"]] = long
+    return curves
+
+
 def _tasks(record: Record, name: str) -> Any:
     return (record.get("tasks") or {}).get(name) or {}
 
@@ -74,34 +99,39 @@ def _closed_table(records: Sequence[Record]) -> Table:
 
 
 def _identified_table(records: Sequence[Record]) -> Table:
-    found = [(r["system"], name, of) for r in records for name, of in _tasks(r, "identification_lists").items()]
+    ways = {"identification_lists": "enrolment", "identification_by_classifier": "classifier"}
+    found = [(r["system"], name, way, of) for r in records for key, way in ways.items() for name, of in _tasks(r, key).items()]
     ranks = sorted({rank for *_, figures in found for rank in figures["rate"]}, key=int)
     counts = ("num_enrolled", "num_enrol_utterances", "num_mated")
     rows = tuple(
-        (system, name, *(_rate(figures, "rate", rank) for rank in ranks), *_counts(figures, *counts))
-        for system, name, figures in found
+        (*names, *(_rate(figures, "rate", rank) for rank in ranks), *_counts(figures, *counts)) for *names, figures in found
     )
     columns = (
-        "System",
-        "List",
-        *(f"Rank {rank} % [95% interval]" for rank in ranks),
-        "Enrolled",
-        "Utterances of all",
+        "System", "List", "By", *(f"Rank {rank} % [95% interval]" for rank in ranks), "Speakers", "Utterances enrolled",
         "Searches",
-    )
-    return Table(title="Identification by the corpus's lists", columns=columns, rows=rows)
+    )  # fmt: skip
+    note = _CLASSIFIER_NOTE if any(way == "classifier" for *_, way, _ in found) else ""
+    return Table(title="Identification by the corpus's lists", columns=columns, rows=rows, num_left=3, note=note)
 
 
 def _open_table(records: Sequence[Record]) -> Table:
-    found = [(record["system"], _identification(record, "open")) for record in records if _identification(record, "open")]
+    drawn = [((r["system"], None), of) for r in records if (of := _identification(r, "open"))]
+    listed = [
+        ((r["system"], name), opened)
+        for r in records
+        for name, of in _tasks(r, "identification_lists").items()
+        if (opened := of.get("open"))
+    ]
+    found, num_left = drawn + listed, 2 if listed else 1  # where all are drawn, no column says so
     fars = sorted({far for _, figures in found for far in figures["dir"]}, key=float)
     keys = ("num_enrolled", "num_utterances", "num_mated", "num_nonmated")
-    rows = tuple((system, *(_rate(figures, "dir", far) for far in fars), *_counts(figures, *keys)) for system, figures in found)
+    rows = tuple((*names[:num_left], *(_rate(of, "dir", far) for far in fars), *_counts(of, *keys)) for names, of in found)
     columns = (
-        "System", *(f"DIR % at FAR {100 * float(far):g}% [95% interval]" for far in fars), "Enrolled", "Utterances of each",
-        "Searches of the enrolled", "of others",
+        *("System", "List")[:num_left], *(f"DIR % at FAR {100 * float(far):g}% [95% interval]" for far in fars), "Enrolled",
+        "Utterances of each", "Searches of the enrolled", "of others",
     )  # fmt: skip
-    return Table(title="Identification, open set", columns=columns, rows=rows, num_left=1, note=_draws(found))
+    note = _draws([(names[0], of) for names, of in found])
+    return Table(title="Identification, open set", columns=columns, rows=rows, num_left=num_left, note=note)
 
 
 def _draws(found: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -120,7 +150,8 @@ def _few_shot_table(records: Sequence[Record]) -> Table:
             row[each["shots"], each["ways"]] = f"{accuracy} {bounds}" if accuracy and bounds else accuracy
             if each.get("reason"):
                 reasons[f"{each['shots']}-shot {each['ways']}-way: {each['reason']}"] = None
-    keys = sorted({key for row in cells.values() for key in row})
+    known = sorted({key for row in cells.values() for key in row})
+    keys = [key for key in known if key[1] in _SHOWN_WAYS] or known
     rows = tuple((*names, *(row.get(key) for key in keys)) for names, row in cells.items())
     columns = ("System", "Compared by", *(f"{shots}-shot {ways}-way %" for shots, ways in keys))
     return Table(title="Few-shot tasks: accuracy", columns=columns, rows=rows, note="; ".join(reasons))
@@ -134,7 +165,7 @@ def _clustering_table(records: Sequence[Record]) -> Table:
                 ari = cost(figures["ari"])
                 bounds = figures.get("ari_ci95")
                 rows.append((
-                    record["system"], method.replace("_", " "), _CUTS.get(cut, cut), _with_interval(figures, "mr"),
+                    record["system"], method.replace("_", " "), _CUTS.get(cut, cut), with_interval(figures, "mr"),
                     per_cent(figures.get("mr_legacy")), f"{ari} [{cost(bounds[0])}, {cost(bounds[1])}]" if bounds else ari,
                     per_cent(figures.get("purity")), per_cent(figures.get("acp")), per_cent(figures.get("asp")),
                     *_counts(figures, "num_clusters", "num_speakers", "num_items"),
@@ -150,7 +181,7 @@ def _clustering_table(records: Sequence[Record]) -> Table:
 def _listed_table(records: Sequence[Record]) -> Table:
     rows = [
         (
-            record["system"], name, method.replace("_", " "), _CUTS.get(cut, cut), _with_interval(figures, "mr"),
+            record["system"], name, method.replace("_", " "), _CUTS.get(cut, cut), with_interval(figures, "mr"),
             *_counts(figures, "num_clusters"), per_cent(figures.get("mr_legacy_of_any_cut", figures["mr_legacy"])),
             *_counts(figures, "num_clusters_legacy" if "num_clusters_legacy" in figures else "num_clusters"),
             cost(figures["ari"]), *_counts(figures, "num_items", "num_speakers"),
@@ -168,17 +199,24 @@ def _listed_table(records: Sequence[Record]) -> Table:
 
 
 def _gender_table(records: Sequence[Record]) -> Table:
-    found = [(record["system"], figures) for record in records if (figures := _tasks(record, "gender"))]
+    found: list[tuple[list[str], Mapping[str, Any]]] = []
+    for record in records:
+        figures = _tasks(record, "gender")
+        same = next((systems for systems, of in found if of == figures), None)  # of the same network
+        if same is not None:
+            same.append(record["system"])
+        elif figures:
+            found.append(([record["system"]], figures))
     rows = tuple(
         (
-            system, figures["set"], _with_interval(figures, "accuracy"), per_cent(figures["majority"]),
-            _bounded(figures, "silhouette"), _with_interval(figures, "pc1"), per_cent(figures["pc1_variance"]),
+            ", ".join(systems), figures["set"], with_interval(figures, "accuracy"), per_cent(figures["majority"]),
+            _bounded(figures, "silhouette"), with_interval(figures, "pc1"), per_cent(figures["pc1_variance"]),
             *_counts(figures, "num_female", "num_male", "num_utterances"),
         )
-        for system, figures in found
+        for systems, figures in found
     )  # fmt: skip
     columns = (
-        "System", "Set", "Probe % [95% interval]", "Majority %", "Silhouette [95% interval]",
+        "Systems of a network", "Set", "Probe % [95% interval]", "Majority %", "Silhouette [95% interval]",
         "Gender in PC1's variance % [95% interval]", "PC1 in all variance %", "Women", "Men", "Utterances",
     )  # fmt: skip
     return Table(title="Gender in the embeddings", columns=columns, rows=rows, num_left=2, note=_GENDER_NOTE)
@@ -192,11 +230,6 @@ def _bounded(figures: Mapping[str, Any], name: str) -> str | None:
 def _rate(figures: Mapping[str, Any], name: str, key: str) -> str | None:
     """Return a rate with its interval, which stand in two mappings with the same keys."""
     rate, bounds = per_cent(figures[name].get(key)), interval(figures.get(f"{name}_ci95", {}).get(key))
-    return f"{rate} {bounds}" if rate and bounds else rate
-
-
-def _with_interval(figures: Mapping[str, Any], name: str) -> str | None:
-    rate, bounds = per_cent(figures.get(name)), interval(figures.get(f"{name}_ci95"))
     return f"{rate} {bounds}" if rate and bounds else rate
 
 

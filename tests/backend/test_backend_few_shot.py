@@ -14,6 +14,7 @@ from steps.backend.few_shot import (
     scored_credits,
     task_accuracy,
     task_credits,
+    without_replacement,
 )
 from steps.backend.pairs import siamese
 
@@ -142,6 +143,28 @@ def test_tasks_without_durations_are_what_they_always_were():
         [10, 7, 1, 0, 13, 12],
         [5, 6, 17, 16, 3, 1],
     ]
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_draws_without_replacement_are_those_of_numpy(num):
+    sizes = [5, 17, 400, 6]
+    rng, theirs = np.random.default_rng(9), np.random.default_rng(9)
+    for _ in range(50):
+        expected = [theirs.choice(size, num, replace=False).tolist() for size in sizes]
+        assert without_replacement(rng, sizes, num) == expected
+    with pytest.raises(ValueError, match="expected at least 6 .*found 5"):
+        without_replacement(rng, sizes, 6)
+
+
+def test_pairs_of_utterances_are_drawn_as_one_after_the_other_in_proportion_to_length():
+    lengths, num = np.array([1.0, 2.0, 5.0]), 20_000
+    # Speaker b is asked for; of a's three utterances two are drawn.
+    speakers, durations = ["a", "a", "a", "b", "b", "b"], np.append(lengths, [1.0, 1.0, 1e6])
+    drawn = draw_tasks(np.random.default_rng(0), speakers, ways=2, shots=2, num_tasks=num, durations=durations)
+    of_a = drawn.support_JKN[np.arange(num), 1 - drawn.answer_J][drawn.query_J >= 3]
+    for first, second in ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)):
+        share = lengths[first] / 8 * lengths[second] / (8 - lengths[first])
+        assert np.mean((of_a == [first, second]).all(axis=1)) == pytest.approx(share, abs=0.015)  # four standard errors
 
 
 def test_the_interval_is_over_speakers_and_not_over_tasks():

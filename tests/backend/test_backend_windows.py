@@ -64,3 +64,12 @@ def test_items_that_are_no_windows_are_refused(items, message):
 def test_starts_that_do_not_fit_the_rows_are_refused(starts):
     with pytest.raises(ValueError, match="expected starts from 0 to 3 that rise"):
         Windows(np.zeros((3, 2)), np.array(starts))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9])
+def test_means_of_equally_many_rows_have_the_bits_of_any(count):
+    rows_RD = np.random.default_rng(count).normal(size=(7 * count, 5)).astype(np.float32)
+    windows = Windows(rows_RD, count * np.arange(8))
+    np.testing.assert_array_equal(
+        windows.means(), np.add.reduceat(rows_RD, windows.start_N1[:-1], axis=0) / np.full((7, 1), count)
+    )

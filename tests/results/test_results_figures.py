@@ -1,5 +1,6 @@
 """Figures of a list: those of the written scores, by definitions worked out here one threshold at a time."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 
 from steps.backend.settings import Score
 from steps.core.errors import RecipeError
+from steps.core.rng import generator
 from steps.data.trials import Trials, all_pairs, read_scores, write_scores
+from steps.metrics.intervals import interval, speaker_bootstrap
 from steps.results.figures import list_figures, one_line, speaker_indices
+from steps.results.verification import Decisions, Threshold
 
 SETTINGS = Score(replicates=200)
 
@@ -91,6 +95,28 @@ def test_the_interval_holds_the_rate_and_comes_again(case):
         "other", case.trials, case.scores, case.llrs, case.utt2spk, settings=SETTINGS, plots=case.folder / "plots"
     )
     assert other["eer_ci95"] != case.found["eer_ci95"]  # lists have draws of their own
+
+
+def test_the_interval_is_that_of_the_bootstrap_over_speakers(case):
+    enrol_P, test_P, _ = speaker_indices("demo", case.trials, case.utt2spk)
+    rng = generator(SETTINGS.seed, "bootstrap", "demo")
+    replicates = speaker_bootstrap(case.scores, case.trials.is_target, enrol_P, test_P, rng=rng, num_replicates=200)
+    assert case.found["eer_ci95"] == list(interval(replicates))
+
+
+def test_decisions_are_made_where_something_is_known_before(case):
+    assert case.found["accuracy"] is None
+    chosen = Threshold(threshold=0.5, accuracy=0.8, num_target=1, num_nontarget=1)
+    found = list_figures(
+        "demo", case.trials, case.scores, case.llrs, case.utt2spk, settings=replace(SETTINGS, pictures=()),
+        plots=case.folder / "plots", decisions=Decisions(chosen=chosen),
+    )  # fmt: skip
+    miss, false_alarm = (case.scores[case.trials.is_target] < 0.5).mean(), (case.scores[~case.trials.is_target] >= 0.5).mean()
+    assert found["accuracy"] == pytest.approx(1 - (miss + false_alarm) / 2)
+    assert f"accuracy {100 * found['accuracy']:.2f} %" in one_line(found)
+    assert {key: value for key, value in found.items() if "acc" not in key and "dev" not in key} == {
+        key: value for key, value in case.found.items() if "acc" not in key and "dev" not in key
+    }
 
 
 def test_without_calibration_its_figures_are_empty(case):

@@ -1,14 +1,19 @@
 """Clustering and identification by lists, against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from steps.core.errors import RecipeError
+from steps.core.rng import generator
 from steps.metrics.clustering import misclassification_rate
+from steps.metrics.identification import Searches, bootstrap_dir_at_far
+from steps.metrics.intervals import interval
 from steps.results import list_tasks
-from steps.results.list_tasks import clustering_list_figures, identification_list_figures, list_lines
+from steps.results.list_tasks import classifier_figures, clustering_list_figures, identification_list_figures, list_lines
 from steps.results.settings import TaskSettings
 from steps.results.tasks import cosine_trials
 
@@ -85,6 +90,64 @@ def test_identification_is_that_of_going_through_all_pairs(monkeypatch, block):
     assert (found["cmc"][0], found["cmc"][4], found["cmc"][-1]) == (found["rate"]["1"], found["rate"]["5"], 1)
 
 
+def known_of(draw):
+    return sorted(generator(1, "identification", "list", draw).permutation(12)[:9].tolist())
+
+
+def test_the_open_set_leaves_speakers_out_whose_tests_are_strangers():
+    speakers, x_ND = make(12, 4, 1.2)
+    roles = ["enrol", "enrol", "test", "test"] * 12
+    settings = replace(SETTINGS, draws=3, open_share=0.25, fars=(0.1,), ranks=(1,))
+    found = identification_list_figures(roles, speakers, cosine_trials(x_ND), settings)["open"]
+    assert (found["num_enrolled"], found["num_draws"], found["num_mated"], found["num_nonmated"]) == (9, 3, 54, 18)
+    unit = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+    names = sorted(set(speakers))
+    means = [unit[[n for n in range(48) if speakers[n] == name and roles[n] == "enrol"]].sum(axis=0) for name in names]
+    hits, strangers, asked = [], [], []
+    for draw in range(3):
+        known = known_of(draw)
+        for n in [n for n in range(48) if roles[n] == "test"]:
+            scores = {names[m]: unit[n] @ means[m] / np.linalg.norm(means[m]) for m in known}
+            best = max(scores, key=scores.get)
+            asked.append(speakers[n])
+            if speakers[n] not in scores:
+                strangers.append(scores[best])
+            else:
+                hits.append(scores[best] if best == speakers[n] else -np.inf)
+    rates = [np.mean([hit >= t for hit in hits]) for t in [*strangers, *hits] if np.mean([s >= t for s in strangers]) <= 0.1]
+    assert 0 < max(rates) < 1
+    assert found["dir"]["0.1"] == pytest.approx(max(rates))
+    # The same interval of searches that are put together here: of what decides them, the scores of the best and of the right one.
+    mated, best = iter(hits), iter(strangers)
+    is_mated = [name in {names[m] for m in known_of(draw)} for draw in range(3) for name in asked[24 * draw : 24 * draw + 24]]
+    values = [next(mated if each else best) for each in is_mated]
+    searches = Searches(
+        np.where(is_mated, np.where(np.isinf(values), 2, 1), 0), np.where(is_mated, values, -np.inf), np.array(values), 9
+    )
+    rng = generator(1, "bootstrap", "open list")
+    replicates = bootstrap_dir_at_far(searches, asked, (0.1,), rng=rng, num_replicates=20)
+    assert found["dir_ci95"]["0.1"] == pytest.approx(interval(replicates[:, 0]))
+    for few in (replace(settings, open_share=0.0), replace(settings, open_share=0.01)):
+        assert "open" not in identification_list_figures(roles, speakers, cosine_trials(x_ND), few)
+
+
+def test_the_classifier_is_right_where_its_own_output_is_among_the_largest():
+    rng = np.random.default_rng(3)
+    enrolled, spoken = [f"s{number:02}" for number in range(9)], rng.integers(9, size=60)
+    scores_MP = rng.normal(size=(9, 60)) + 1.5 * (np.arange(9)[:, None] == spoken)
+    found = classifier_figures(enrolled, scores_MP, [enrolled[number] for number in spoken], SETTINGS)
+    order = np.argsort(-scores_MP, axis=0)
+    for rank in (1, 5):
+        expected = np.mean([spoken[p] in order[:rank, p] for p in range(60)])
+        assert 0.2 < expected < 1
+        assert found["rate"][str(rank)] == pytest.approx(expected)
+        assert found["rate_ci95"][str(rank)][0] < expected < found["rate_ci95"][str(rank)][1]
+    assert (found["num_enrolled"], found["num_mated"], len(found["cmc"])) == (9, 60, 9)
+    assert classifier_figures(enrolled, np.zeros((9, 1)), ["s03"], SETTINGS)["rate"]["5"] == 0  # all alike: nobody
+    with pytest.raises(ValueError, match=r"expected \[9, 60\].*and s99"):
+        classifier_figures(enrolled, scores_MP, ["s99"] * 60, SETTINGS)
+
+
 @pytest.mark.parametrize("roles", [["enrol"] * 4, ["test"] * 4, ["enrol", "enrol", "test", "test"]])
 def test_identification_needs_both_and_the_tested_enrolled(roles):
     with pytest.raises(ValueError, match="expected enrolled speakers, and tests of these only"):
@@ -96,6 +159,9 @@ def test_the_log_names_each_list():
     clustered = clustering_list_figures("x", list("abcdefgh"), x_ND, speakers, score=None, settings=SETTINGS)
     found = identification_list_figures(["enrol", "test"] * 4, speakers, cosine_trials(x_ND), SETTINGS)
     first, *rest = list_lines({"identification_lists": {"y": found}, "clustering_lists": {"x": clustered}})
-    assert first == "identification, list y, 4 enrolled: rank 1 100.0 %, rank 5 100.0 %"
+    rates = "rank 1 100.0 %, rank 5 100.0 %, DIR at FAR 1 % 100.0 %, DIR at FAR 10 % 100.0 %"
+    assert first == f"identification, list y, 4 enrolled: {rates}"
+    [line] = list_lines({"identification_by_classifier": {"y": found}})
+    assert line == "identification by the classifier, list y, 4 speakers: rank 1 100.0 %, rank 5 100.0 %"
     best = "clustering, list x, ahc_complete (best): MR 0.00 %, legacy 0.00 %, 4 clusters of 8 items of 4 speakers"
     assert best in rest

@@ -131,6 +131,7 @@ def test_a_system_gives_its_scores_in_any_order_of_utterances(hard):
         return cosine_trials(rows_ND)(models, enrol_P, test_P)
 
     scorer = SimpleNamespace(chain=SimpleNamespace(transform=lambda x: x), score=score)
+    scorer.of_mapped = lambda: scorer
     utterances = [SimpleNamespace(id=name, speaker=who, session="") for name, who in zip(hard.ids, hard.speakers, strict=True)]
     settings = TaskSettings(run=("identification",), draws=3, enrol_utterances=2, replicates=50)
     found = system_tasks(scorer, Items.single(hard.x_ND), utterances, settings)
@@ -167,6 +168,29 @@ def test_lines_name_every_task(hard):
     assert len(lines) == 2 + 6 + 6
 
 
+def test_few_shot_tasks_by_length_as_in_voicemap(hard):
+    few = {"run": ("few_shot",), "ways": (3,), "shots": (1,), "few_shot_tasks": 400, "distances": ("dot",), "replicates": 20}
+    seconds = np.tile([1.0, 2.0, 2.0, 2.0, 2.0], 8)
+    found = {}
+    for name, more, durations in (
+        ("even", {}, None),
+        ("length", {"few_shot_weights": "length"}, np.tile([1e-6, 1.0, 1.0, 1.0, 1.0], 8)),
+        ("long", {"few_shot_seconds": 1.0}, seconds),
+    ):
+        options = {"settings": TaskSettings(**few, **more), "durations": durations, "score": cosine_trials(hard.x_ND)}
+        found[name] = [each["accuracy"] for each in figures(hard, **options)["few_shot"]]
+    assert len({tuple(each) for each in found.values()}) == 3
+    # What is left out might as well not be there.
+    keep = np.flatnonzero(seconds > 1)
+    rest = SimpleNamespace(ids=[hard.ids[i] for i in keep], x_ND=hard.x_ND[keep], speakers=[hard.speakers[i] for i in keep])
+    expected = figures(rest, settings=TaskSettings(**few), score=cosine_trials(rest.x_ND))["few_shot"]
+    assert found["long"] == [each["accuracy"] for each in expected]
+    with pytest.raises(RecipeError, match="expected the durations of the utterances, found none"):
+        figures(hard, settings=TaskSettings(**few, few_shot_seconds=1.0))
+    with pytest.raises(RecipeError, match="expected utterances longer than 9.0 s, found none"):
+        figures(hard, settings=TaskSettings(**few, few_shot_seconds=9.0), durations=seconds)
+
+
 def test_what_cannot_be_drawn_is_said(hard):
     found = figures(hard, settings=TaskSettings(run=("few_shot",), ways=(9,), shots=(1,), replicates=20))
     assert found["few_shot"][0]["accuracy"] is None
@@ -199,6 +223,8 @@ def test_bad_input_is_refused(hard, change, message):
         {"ranks": ()},
         {"open_share": 1.0},
         {"fars": (2.0,)},
+        {"few_shot_weights": "duration"},
+        {"few_shot_seconds": -1.0},
     ],
 )
 def test_settings_that_cannot_be_are_refused(change):

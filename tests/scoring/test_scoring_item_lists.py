@@ -8,7 +8,7 @@ import pytest
 from steps.core.errors import RecipeError
 from steps.data.archive import write_ark, write_scp
 from steps.data.item_lists import Item, Role, write_items, write_roles
-from steps.scoring.item_lists import clustering_lists, identification_lists
+from steps.scoring.item_lists import class_scores, clustering_lists, identification_lists
 
 SETS = {"test": ("a1", "a2", "b1"), "train": ("b2", "c1"), "dev": ("d1",)}
 UTT2SPK = {name: name[0] for names in SETS.values() for name in names}
@@ -50,6 +50,32 @@ def test_utterances_come_in_the_order_of_the_list_from_all_sets(world):
     assert entries == roles
     np.testing.assert_allclose(found.vectors(), [world.vectors[each].mean(axis=0) for each in ("d1", "a2", "a1")], rtol=1e-6)
     assert lists(clustering_lists, world) == []
+
+
+def write_class_scores(world, sets):
+    """Four numbers, each for one of the training speakers d, a, a at another speed, and c."""
+    (world.top / "embeddings" / "speakers").write_text("d\na\nsp0.9-a\nc\n")
+    scores = {}
+    for place, (folder, names) in enumerate(sets.items()):
+        home = world.top / "embeddings" / "class_scores" / folder
+        items = [(name, np.arange(4, dtype=np.float32) + 10 * place + 100 * row) for row, name in enumerate(names)]
+        home.mkdir(parents=True)
+        write_scp(home, write_ark(home / "class_scores.0.ark", items), "class_scores.scp")
+        scores |= dict(items)
+    return scores
+
+
+def test_scores_of_the_head_are_those_of_the_enrolled_speakers(world):
+    roles = [Role("enrol", "d", "d1"), Role("enrol", "a", "a2"), Role("test", "d", "c1"), Role("test", "a", "a1")]
+    folder = world.top / "embeddings"
+    assert class_scores(folder, roles, "l") is None
+    scores = write_class_scores(world, {"test": ("a1", "a2"), "train": ("c1",)})
+    enrolled, scores_MP = class_scores(folder, roles, "l")
+    assert enrolled == ["a", "d"]
+    np.testing.assert_array_equal(scores_MP, [[scores[name][row] for name in ("c1", "a1")] for row in (1, 0)])
+    assert class_scores(folder, [*roles, Role("enrol", "b", "b1")], "l") is None  # nobody's class
+    with pytest.raises(RecipeError, match="l: utterance 'b2': expected scores of 4 speakers.*found 0; name its set in embed"):
+        class_scores(folder, [*roles, Role("test", "a", "b2")], "l")
 
 
 def test_what_has_no_embedding_or_another_speaker_is_refused(world, monkeypatch):

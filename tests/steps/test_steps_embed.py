@@ -1,8 +1,11 @@
 """Stage 5: embeddings are those of the network on each utterance by itself, whoever computes them."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from steps.core import stage
 from steps.core.errors import RecipeError
@@ -93,6 +96,40 @@ def test_evenly_spread_windows_are_as_many_for_each_utterance(stages, tmp_path):
             expected = [model(torch.from_numpy(long_TF[s : s + 100])[None])[0].numpy() for s in (0, slack // 2, slack)]
         assert_near(found[name], np.stack(expected))
     assert 0 < num_short < len(archive)
+
+
+@pytest.mark.parametrize("window", [(), ("embed.window=0.4", "embed.hop=0.2")])
+def test_class_scores_are_those_of_the_head_on_each_embedding(stages, tmp_path, window):
+    out = embedded(stages, tmp_path / "x", 'embed.class_scores=["train", "test"]', *window, jobs=2)
+    weight_SD = load_file(stages.model / "head.safetensors")["weight_SD"].double().numpy()
+    model, speakers = network(stages).double(), (out / "speakers").read_text().split()
+    assert speakers == (stages.model / "speakers").read_text().split()
+    assert sorted(path.name for path in (out / "class_scores").iterdir()) == ["test", "train"]
+    for set_name in ("train", "test"):
+        vectors, scores = Archive(out / set_name), Archive(out / "class_scores" / set_name)
+        assert vectors.ids == scores.ids
+        for name in vectors:
+            with torch.inference_mode():
+                x_WD = model.classifier_input(torch.from_numpy(np.atleast_2d(vectors[name])).double()).numpy()
+            cosine_WS = x_WD @ weight_SD.T / np.outer(np.linalg.norm(x_WD, axis=1), np.linalg.norm(weight_SD, axis=1))
+            np.testing.assert_allclose(scores[name], cosine_WS.mean(axis=0), atol=1e-6)
+            assert len(x_WD) > 1 or not window
+
+
+def test_class_scores_need_a_set_and_a_head_that_is_known(stages, tmp_path):
+    with pytest.raises(RecipeError, match=r"embed.class_scores: no features of the set 'tset'; there are: dev, test, train"):
+        embedded(stages, tmp_path / "x", 'embed.class_scores=["tset"]')
+    model = tmp_path / "model"
+    shutil.copytree(stages.model, model)
+    text = (model / "settings.toml").read_text()
+    more = (*stages.FBANK, *stages.NETWORK, 'embed.class_scores=["test"]')
+    for head, message in (
+        ("", r"settings.toml: has no \[head\](.|\n)*train it again"),
+        ('[head]\ntype = "siamese"\n', r"embed.class_scores: (.|\n)*take a system that was trained to classify"),
+    ):
+        (model / "settings.toml").write_text(text.partition("[head]")[0] + head)
+        with pytest.raises(RecipeError, match=message):
+            stages.run("embed", tmp_path / f"y{len(head)}", *more, features=stages.features, model=model)
 
 
 def test_what_is_known_of_the_network_goes_along(stages, tmp_path):

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
 
 from steps.core import stage
 from steps.core.errors import RecipeError
+from steps.data.archive import Archive
+from steps.data.item_lists import Role, write_roles
 from steps.data.trials import read_scores, read_trials
 from steps.score import STAGE
 
@@ -69,6 +72,55 @@ def test_a_back_end_from_elsewhere_gives_the_same_scores(stages, scores, tmp_pat
     assert stage.run(STAGE, [*words, *folders, "--out", str(tmp_path / "x")], logging.getLogger(stages.log)) == 0
     for name in ("test.txt", "llr/test.txt"):
         assert (tmp_path / "x" / name).read_bytes() == (scores / name).read_bytes()
+
+
+def test_accuracy_is_at_the_threshold_of_the_dev_trials(stages, scores, tmp_path):
+    figures = json.loads((scores / "result.json").read_text())["trials"]["test"]
+    dev, test = (
+        (read_scores(scores / path)[2], read_trials(stages.manifests / folder).is_target)
+        for path, folder in (("calibration/dev.txt", "calibration/dev.txt"), ("test.txt", "trials/test.txt"))
+    )
+
+    def accuracy(values, truth, threshold):
+        return ((values[truth] >= threshold).mean() + (values[~truth] < threshold).mean()) / 2
+
+    chosen = json.loads((scores / "threshold.json").read_text())["threshold"]
+    assert accuracy(*dev, chosen) == pytest.approx(max(accuracy(*dev, value) for value in dev[0]))
+    assert figures["dev_accuracy"] == pytest.approx(accuracy(*dev, chosen))
+    assert figures["accuracy"] == pytest.approx(accuracy(*test, chosen))
+    # The same without a calibration; and with the back end of another corpus by that one's threshold.
+    settings = ("system.name=tiny", "score.norm=as_norm", "score.norm_top=4", "score.replicates=50", "score.pictures=[]")
+    words = [word for setting in (*settings, "score.calibrate=false") for word in ("--set", setting)]
+    words += ["--manifests", str(stages.manifests), "--embeddings", str(scores.parent / "embeddings")]
+    for name, more in (("plain", []), ("back", ["--backend", str(scores)])):
+        assert stage.run(STAGE, [*words, *more, "--out", str(tmp_path / name)], logging.getLogger(stages.log)) == 0
+        found = json.loads((tmp_path / name / "result.json").read_text())["trials"]["test"]
+        assert found["cllr"] is None
+        for key in ("accuracy", "accuracy_ci95", "dev_threshold"):
+            assert found[key] == figures[key]
+
+
+def test_a_list_is_identified_by_enrolment_and_by_the_classifier(stages, tmp_path):
+    manifests = tmp_path / "manifests"
+    shutil.copytree(stages.manifests, manifests)
+    roles = [Role("test" if index == 2 else "enrol", f"train{n}", f"train{n}/u{index}") for n in range(6) for index in range(3)]
+    write_roles(manifests / "identification" / "seen.txt", roles)
+    strangers = [Role("test" if index else "enrol", f"test{n}", f"test{n}/u{index}") for n in range(3) for index in range(3)]
+    write_roles(manifests / "identification" / "unseen.txt", strangers)
+    more = (*stages.FBANK, *stages.NETWORK, 'embed.class_scores=["train"]')
+    embeddings = stages.run("embed", tmp_path / "embeddings", *more, features=stages.features, model=stages.model)
+    settings = ("system.name=tiny", "score.replicates=20", "score.pictures=[]", 'tasks.run=["identification"]',
+                "tasks.ranks=[1, 2]", "tasks.enrol_utterances=1", "tasks.draws=2", "tasks.replicates=20")  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    words += ["--manifests", str(manifests), "--embeddings", str(embeddings), "--out", str(tmp_path / "scores")]
+    assert stage.run(STAGE, words, logging.getLogger(stages.log)) == 0
+    tasks = json.loads((tmp_path / "scores" / "result.json").read_text())["tasks"]
+    assert list(tasks["identification_lists"]) == ["seen", "unseen"]
+    assert list(tasks["identification_by_classifier"]) == ["seen"]  # the others are nobody's class
+    archive, speakers = Archive(embeddings / "class_scores" / "train"), (embeddings / "speakers").read_text().split()
+    places = [list(np.argsort(-archive[f"train{n}/u2"])).index(speakers.index(f"train{n}")) for n in range(6)]
+    rates = {str(rank): np.mean([place < rank for place in places]) for rank in (1, 2)}
+    assert tasks["identification_by_classifier"]["seen"]["rate"] == pytest.approx(rates)
 
 
 def test_lines_keep_nine_digits(scores):

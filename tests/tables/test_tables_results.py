@@ -11,6 +11,7 @@ from steps.tables.results import (
     corpus_matrices,
     corpus_tables,
     cost,
+    decision_tables,
     duration,
     interval,
     order_records,
@@ -21,6 +22,7 @@ from steps.tables.results import (
     repeat_command,
     runs_table,
 )
+from steps.tables.sweep import figure_name, point_figure
 from steps.tables.table import Table, markdown_text, to_html, to_markdown, to_text
 
 
@@ -221,3 +223,38 @@ def test_text_tables_are_aligned_ascii():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="expected 2 cells"):
         Table(title="T", columns=("a", "b"), rows=(("x",),))
+
+
+def test_decisions_about_pooled_lists_have_two_tables():
+    assert decision_tables([_record(trials={"o": _figures(accuracy=None, accuracy_ci95=None)}), _record("old")]) == []
+    by_dev = {"accuracy": 0.92, "accuracy_ci95": [0.9, 0.94], "dev_threshold": -0.1234, "dev_accuracy": 0.95}
+    unclear = {"ambiguous": {"rate": 0.02, "rate_ci95": [0.01, 0.03], "target_rate": 0.035, "nontarget_rate": 0.005}}
+    records = [
+        _record("siamese", {"o": _figures(**by_dev, own_accuracy=0.9, own_accuracy_ci95=[0.8, 0.95]), "o-x": _figures(**by_dev)}),
+        _record("lstm", {"o": _figures(**by_dev, **unclear)}),
+    ]
+    accuracy, ambiguous = decision_tables(records)
+    assert accuracy.rows == (
+        ("o", "siamese", "92.00 [90.00, 94.00]", "-0.123", "95.00", "90.00 [80.00, 95.00]"),
+        ("o", "lstm", "92.00 [90.00, 94.00]", "-0.123", "95.00", None),
+    )
+    assert ambiguous.rows == (("o", "lstm", "2.00 [1.00, 3.00]", "3.50", "0.50", "4,500"),)
+    [without] = decision_tables([_record("x", {"o": _figures(**by_dev)})])
+    assert len(without.columns) == 5
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "found"),
+    [
+        ("accuracy", "accuracy %", (0.92, [0.9, 0.94])),
+        ("own_accuracy", "own accuracy %", (0.9, None)),
+        ("ambiguous.rate", "ambiguous rate %", (0.02, [0.01, 0.03])),
+        ("dev_threshold", "dev threshold", (-0.1, None)),
+    ],
+)
+def test_decisions_are_figures_of_sweeps(figure, name, found):
+    of_list = {"accuracy": 0.92, "accuracy_ci95": [0.9, 0.94], "own_accuracy": 0.9, "dev_threshold": -0.1,
+               "ambiguous": {"rate": 0.02, "rate_ci95": [0.01, 0.03]}}  # fmt: skip
+    assert figure_name(figure) == name
+    assert point_figure({"trials": {"o": of_list}}, figure, "o") == found
+    assert point_figure({"trials": {"o": {"accuracy": None}}}, "accuracy", "o") is None

@@ -4,16 +4,17 @@ import copy
 
 import pytest
 
-from steps.tables.sweep import check_sweep, figure_name, is_rate, merged, point_figure, shown_lists, sweep_tables
+from steps.tables.results import Published
+from steps.tables.sweep import check_sweep, figure_name, is_rate, merged, point_figure, published_table, shown_lists, sweep_tables
 
 
 def _figures(eer):
-    return {"eer": eer, "eer_ci95": [eer - 0.01, eer + 0.01], "min_dcf": {"0.01": 10 * eer}, "num_target": 3}
+    return {"eer": eer, "eer_ci95": [eer - 0.01, eer + 0.01], "min_dcf": {"0.01": 10 * eer}, "num_target": 3, "num_nontarget": 4}
 
 
 def _point(eer, *values, **more):
     trials = {"o": _figures(eer), "e": _figures(eer + 0.1), "e-sea": _figures(eer + 0.2)}
-    return {"values": list(values), "system": "-".join(values), "trials": trials} | more
+    return {"values": list(values), "system": f"s.{'-'.join(values)}", "trials": trials} | more
 
 
 def _sweep(**changes):
@@ -59,6 +60,21 @@ def test_repeats_are_shown_as_their_mean_with_spread_and_ends():
     assert point_figure(sweep["points"][0], "cllr", "o") is None
     plain = _sweep()
     assert merged(plain) is plain
+
+
+def test_what_was_published_of_a_point_stands_beside_ours():
+    published = [
+        Published(system="s.average-lstm", list="o", eer=0.04, source="Paper, Table 3"),
+        Published(system="s.ward-resnet", list="o", eer=0.07, source="Paper, Table 3"),  # a point that was not run
+        Published(system="st.average-lstm", list="o", eer=0.01, source="another sweep"),
+        Published(system="average-lstm", list="o", eer=0.01, source="a system"),
+    ]
+    table = published_table(_sweep(), published)
+    shown = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["System"], row["List"], row["Published"], row["Ours"], row["Difference"]) for row in shown] == [
+        ("s.average-lstm", "o", "4.00", "5.00", "+1.00"), ("s.ward-resnet", "o", "7.00", "not run", None),
+    ]  # fmt: skip
+    assert published_table(_sweep(), published[2:]).rows == ()
 
 
 def test_repeats_must_be_an_axis_beside_others_and_not_go_across():

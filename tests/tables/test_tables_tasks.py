@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steps.tables.tasks import cmc_curves, open_set_curves, task_tables
+from steps.tables.tasks import cmc_curves, few_shot_curves, open_set_curves, task_tables
 
 COUNTS = {"num_enrolled": 59, "num_utterances": 3, "num_draws": 10, "num_mated": 1234, "num_nonmated": 567}
 TASKS = {
@@ -99,7 +99,7 @@ def test_lists_of_the_corpus_and_gender_have_tables_of_their_own():
     tasks = {"identification_lists": {"iden": of_list}, "gender": gender}
     tasks |= {"clustering_lists": {"zhaw40": {"ahc_complete": {"known": known, "best": best}}}}
     identified, listed, genders = task_tables([{"system": "a", "tasks": tasks}])
-    assert identified.rows == (("a", "iden", "50.00 [40.00, 60.00]", "1,251", "138,361", "8,251"),)
+    assert identified.rows == (("a", "iden", "enrolment", "50.00 [40.00, 60.00]", "1,251", "138,361", "8,251"),)
     start = ("a", "zhaw40", "ahc complete")
     assert listed.rows == (
         (*start, "number of speakers known", "2.50 [0.00, 5.00]", "41", "20.00", "41", "0.900", "80", "40"),
@@ -120,3 +120,49 @@ def test_lists_of_the_corpus_and_gender_have_tables_of_their_own():
         ),
     )
     assert all(len(row) == len(table.columns) for table in (identified, listed, genders) for row in table.rows)
+
+
+def test_lists_are_identified_in_two_ways_and_also_among_strangers():
+    closed = {"rate": {"1": 0.5}, "rate_ci95": {"1": [0.4, 0.6]}, "num_enrolled": 9, "num_mated": 7, "cmc": [0.5]}
+    opened = {"dir": {"0.01": 0.3}, "dir_ci95": {"0.01": [0.2, 0.4]}, "num_enrolled": 5, "num_draws": 3, "num_mated": 4,
+              "num_nonmated": 3}  # fmt: skip
+    tasks = {"identification_lists": {"iden": closed | {"num_enrol_utterances": 20, "open": opened}},
+             "identification_by_classifier": {"iden": closed | {"rate": {"1": 0.8, "5": 0.9}}}}  # fmt: skip
+    drawn = {"identification": {"open": opened | {"num_utterances": 2}}}
+    identified, strangers = task_tables([{"system": "a", "tasks": tasks}, {"system": "b", "tasks": drawn}])
+    assert [row[:5] for row in identified.rows] == [
+        ("a", "iden", "enrolment", "50.00 [40.00, 60.00]", None), ("a", "iden", "classifier", "80.00 [40.00, 60.00]", "90.00"),
+    ]  # fmt: skip
+    assert "Nagrani" in identified.note
+    assert strangers.rows == (
+        ("b", None, "30.00 [20.00, 40.00]", "5", "2", "4", "3"), ("a", "iden", "30.00 [20.00, 40.00]", "5", None, "4", "3"),
+    )  # fmt: skip
+    assert strangers.columns[:2] == ("System", "List")
+    [alone] = task_tables([{"system": "b", "tasks": drawn}])
+    assert alone.columns[0] == "System"
+    assert alone.columns[1].startswith("DIR")
+
+
+def test_systems_of_one_network_share_a_row_about_gender():
+    gender = {"set": "train", "accuracy": 0.97, "majority": 0.55, "silhouette": 0.1, "pc1": 0.5, "pc1_variance": 0.1}
+    records = [{"system": name, "tasks": {"gender": gender | more}} for name, more in (("a", {}), ("b", {"pc1": 0.4}), ("c", {}))]
+    [table] = task_tables(records)
+    assert [row[0] for row in table.rows] == ["a, c", "b"]
+
+
+def few_shot(ways, distance="score", shots=1):
+    common = {"shots": shots, "distance": distance, "ci95": [0.1, 1.0], "reason": None}
+    return [common | {"ways": way, "accuracy": 1 - way / 100} for way in ways]
+
+
+def test_of_many_numbers_of_speakers_the_table_has_two_and_the_curves_all():
+    cells = [*few_shot([20, 2, 5, 10]), *few_shot([2, 5], shots=5), *few_shot([2, 3, 4], "dot")]
+    record = {"system": "a", "tasks": {"few_shot": cells + [{**few_shot([30])[0], "accuracy": None, "ci95": None}]}}
+    [table] = task_tables([record])
+    assert table.columns[2:] == ("1-shot 5-way %", "1-shot 20-way %", "5-shot 5-way %")
+    assert few_shot_curves([record, {"system": "b"}]) == {
+        "a": {1: [(way, 1 - way / 100, (0.1, 1.0)) for way in (2, 5, 10, 20)]}  # of two numbers there is no curve
+    }
+    assert list(few_shot_curves([record], "dot")["a"]) == [1]
+    [table] = task_tables([{"system": "a", "tasks": {"few_shot": few_shot([3, 4])}}])
+    assert table.columns[2:] == ("1-shot 3-way %", "1-shot 4-way %")

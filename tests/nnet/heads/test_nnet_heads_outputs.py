@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steps.monitor.agreement import CLASSIFIERS
-from steps.nnet.heads.outputs import class_outputs
+from steps.nnet.heads.outputs import class_outputs, class_scores
 from steps.nnet.models import HEADS, build_head
 from steps.nnet.settings import HEAD_SETTINGS, Centre, Softmax
 
@@ -51,6 +51,22 @@ def test_the_outputs_of_a_softmax_give_its_loss():
     head, x_BD, labels_B = build_head(Softmax(), D, S), torch.randn(B, D), torch.arange(B) % S
     losses_B, _ = head(x_BD, labels_B)
     torch.testing.assert_close(-class_outputs(head, x_BD)[torch.arange(B), labels_B].log(), losses_B)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_scores_to_identify_by_are_outputs_or_their_logarithms(name):
+    head, x_BD, _ = made(name)
+    scores_BS, outputs_BS = class_scores(head, x_BD), class_outputs(head, x_BD)
+    of_softmax = not torch.equal(scores_BS, outputs_BS)
+    assert of_softmax == (outputs_BS.sum(dim=1) - 1.0).abs().lt(1e-9).all()
+    torch.testing.assert_close(scores_BS.exp() if of_softmax else scores_BS, outputs_BS)
+
+
+def test_a_speaker_without_a_chance_still_has_a_rank():
+    head = build_head(Softmax(), D, S)
+    scores_BS = class_scores(head, 1e5 * torch.randn(B, D))
+    assert (class_outputs(head, 1e5 * torch.ones(1, D)) == 0).sum() > 1
+    assert all(len(row_S.unique()) == S for row_S in scores_BS)
 
 
 @pytest.mark.parametrize("name", sorted(set(HEADS) - set(CLASSIFIERS) - {"none"}))
