@@ -16,6 +16,7 @@ detach=           # --detach: go on when this shell ends, as a job or in the bac
 status=           # --status: say what is done, at work and queued, and do nothing
 exp=exp           # where everything is written
 data=             # the corpus's folder, for recipes that read one
+download=         # --download: fetch the corpus into that folder first (default: data/<recipe>), where it may be fetched freely
 model=            # a trained model (its folder, or a Keras HDF5 file of voicemap) to use instead of training one (stages 3, 4 and 7 are passed over)
 settings=()       # --set section.key=value, may be repeated
 force=()          # --force: set outputs of other settings aside and make them anew
@@ -23,7 +24,7 @@ force=()          # --force: set outputs of other settings aside and make them a
 usage() {
   cat <<'HELP'
 usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher NAME]
-                [--at-once N] [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR]
+                [--at-once N] [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR] [--download]
                 [--model DIR|FILE.hdf5]
                 [--set section.key=value]... [--force] [--detach] [--status] [--help]
 
@@ -38,6 +39,7 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         8 report    RESULTS.md, report.html              exp/<recipe>/report
 
   ./run.sh                                     synthetic voices, all stages, ends in a table
+  ./run.sh --recipe librispeech --system mini_resnet --download              fetches 0.5 GB of real speech first
   ./run.sh --recipe own --data ~/speech        your own folder of speakers (recipes/own/README.md)
   ./run.sh --sweep recipes/voices/sweeps/linkage.toml --data VOICES      settings that vary, and a table of what comes out
   ./run.sh --recipe own --data OTHER --model exp/voices/resnet_aam/model      a trained model on other speech
@@ -57,6 +59,7 @@ while [ $# -gt 0 ]; do
     --force) force=(--force); shift ;;
     --detach) detach=yes; shift ;;
     --status) status=yes; shift ;;
+    --download) download=yes; shift ;;
     --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--at-once|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
       case "$1" in
@@ -94,6 +97,7 @@ if [ -n "$sweep" ]; then recipe=${recipe:-$(basename -- "$(dirname -- "$(dirname
 recipe=${recipe:-toy}
 if [ -n "$status" ]; then exec python -m steps.core.status --folder "$exp/$recipe"; fi
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
+if [ -n "$download" ]; then data=${data:-$PWD/data/$recipe}; fi
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
 check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
 if [ -n "$sweep" ]; then check+=(--sweep "$sweep"); fi
@@ -205,6 +209,12 @@ several() {
 }
 
 mapfile -t systems < <(grep -P '^system\t' <<<"$plan")
+if [ -n "$download" ]; then
+  for line in "${systems[@]}"; do
+    split "$(cut -f 3 <<<"$line")"
+    python -m steps.download "${config[@]}" --to "$data" || exit $?
+  done
+fi
 if [ "$at_once" -eq 1 ]; then
   for line in "${systems[@]}"; do one "$line" 1 6; done
 else

@@ -3,6 +3,7 @@
     python -m steps.download --list
     python -m steps.download librispeech --to DIR                        all that recipes/librispeech needs
     python -m steps.download librispeech --subset train-clean-5 --subset dev-clean-2 --to DIR
+    python -m steps.download --config recipes/librispeech/mini_resnet.toml --to DIR      what this system is trained and tested on
     python -m steps.download voxceleb --to DIR                           how to get it; compares and unpacks what lies in DIR
 
 Archives come to DIR/.downloads, are compared with their checksums and unpacked to DIR, where the recipe of that name looks for
@@ -22,6 +23,7 @@ from local.fetching.joined import check_md5
 from local.fetching.sources import SOURCES, Archive, Source
 from local.fetching.transfer import fetch
 from local.fetching.unpack import unpack
+from steps.core.config import load_layers
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.files import as_recipe_error, read_json, write_json
 from steps.core.lock import locked
@@ -165,6 +167,22 @@ def _check(archive: Archive, paths: list[Path], folder: Path, log: logging.Logge
         log.warning("%s: no checksum is documented; it has MD5 %s", archive.name, found)
 
 
+def of_settings(files: Sequence[Path], assignments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return (source, subsets) that a system's [prepare] names; no subsets: those that recipes need.
+
+    Raises:
+        RecipeError: settings that cannot be read, or a corpus that no source has.
+    """
+    prepare = load_layers(files, assignments).tables.get("prepare", {})
+    name = prepare.get("type", "")
+    if name not in SOURCES:
+        raise RecipeError(
+            f"{files[-1]}: prepare.type = '{name}': no such source to download from; there are: {', '.join(sorted(SOURCES))}"
+        )
+    given = [prepare.get(f"{each}_subsets") for each in ("train", "dev", "test")]
+    return name, list(dict.fromkeys(subset for each in given for subset in each)) if None not in given else []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(
@@ -175,19 +193,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("name", nargs="?", choices=sorted(SOURCES), help="the corpus")
     parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--config", action="append", default=[], type=Path, help="instead: a system's file, whose corpus it is")
+    parser.add_argument("--set", action="append", default=[], dest="assignments", help="a setting of that system")
     parser.add_argument("--to", type=Path, help="folder to put it into")
     parser.add_argument("--subset", action="append", default=[], help="a part of it; may be repeated")
     parser.add_argument("--from", dest="base", default="", help="another address with the same files, such as a mirror")
     parser.add_argument("--retries", type=int, default=5, help="attempts in a row that bring nothing, after which it ends")
     parser.add_argument("--remove-archives", action="store_true", help="delete each archive once it is unpacked")
     options = parser.parse_args(arguments)
-    if options.list or options.name is None:
+    if options.list or (options.name is None and not options.config):
         print(table())
         return 0
-    source, log = SOURCES[options.name], configure("download")
-    if source.manual:
-        print(source.manual, end="")
+    log = configure("download")
     try:
+        if options.config:
+            if options.name or options.subset:
+                raise RecipeError("--config: says which corpus and subsets; expected no name and no --subset")
+            options.name, options.subset = of_settings(options.config, options.assignments)
+        source = SOURCES[options.name]
+        if source.manual:
+            print(source.manual, end="")
         if options.to is None and source.subsets and not source.manual:
             raise RecipeError("--to: expected a folder to put the corpus into")
         if options.to is not None and source.subsets:

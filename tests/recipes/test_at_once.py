@@ -16,7 +16,8 @@ import os, pathlib, sys, time
 words = sys.argv[1:]
 if words[0] != "-m" or words[1] == "steps.check":
     os.execv({sys.executable!r}, [{sys.executable!r}, *words])
-verb, out = words[1].removeprefix("steps."), pathlib.Path(words[words.index("--out") + 1])
+verb = words[1].removeprefix("steps.")
+out = pathlib.Path(words[words.index("--to" if verb == "download" else "--out") + 1])
 def note(what):
     with open(os.environ["STUB_NOTES"], "a") as file:
         file.write(f"{{what}} {{verb}} {{out.parent.name}}\\n")
@@ -113,3 +114,12 @@ def test_an_interrupt_reaches_all_that_are_at_work(tmp_path, stub):
 def test_a_number_that_is_none_is_refused(tmp_path, stub):
     done = subprocess.run(command(tmp_path, "--at-once", "0"), env=stub, capture_output=True, text=True)
     assert (done.returncode, "--at-once '0': expected a number" in done.stderr) == (2, True)
+
+
+def test_what_a_system_needs_is_fetched_before_its_first_stage(tmp_path, stub):
+    words = ["--recipe", "librispeech", "--system", "mini_resnet", "--download", "--data", str(tmp_path / "speech")]
+    done = subprocess.run(command(tmp_path, *words, "--stop-stage", "1"), env=stub, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [(verb, of) for what, verb, of in notes(tmp_path) if what == "begin"] == [
+        ("download", tmp_path.name), ("prepare", "librispeech")
+    ]  # fmt: skip

@@ -224,6 +224,23 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         download.main(["nonsense"])
 
 
+def test_a_system_says_what_it_needs(capsys):
+    recipe = Path(__file__).parents[2] / "recipes/librispeech"
+    assert download.of_settings([recipe / "mini_resnet.toml"], []) == ("librispeech", ["train-clean-5", "dev-clean-2"])
+    assert download.of_settings([recipe / "voicemap_siamese.toml"], []) == ("librispeech", [])  # the source's own
+    given = [
+        'prepare.train_subsets=["train-clean-100"]',
+        'prepare.dev_subsets=["dev-clean"]',
+        'prepare.test_subsets=["dev-clean"]',
+    ]
+    assert download.of_settings([recipe / "recipe.toml"], given)[1] == ["train-clean-100", "dev-clean"]
+    toy = recipe.parent / "toy/recipe.toml"
+    assert download.main(["--config", str(toy), "--to", "x"]) == 2
+    assert "prepare.type = 'toy': no such source to download from" in capsys.readouterr().err
+    assert download.main(["librispeech", "--config", str(toy), "--to", "x"]) == 2
+    assert "expected no name and no --subset" in capsys.readouterr().err
+
+
 def test_sources_are_whole():
     for name, each in SOURCES.items():
         assert bool(each.manual) != bool(each.base), name
