@@ -3,6 +3,7 @@
     python -m benchmarks.train [--models resnet34_thin,xvector] [--steps 12] [--threads 2] [--compile]
     python -m benchmarks.train --config recipes/voices/resnet_aam.toml --exp exp/voices     # the loader's rate beside it
     python -m benchmarks.train --head 100000                                                # a head of so many speakers
+    python -m benchmarks.train --ranks 2                     # so many processes with a thread each, against as many threads
 
 The plain loop is what a first version would be: float32, ordinary memory layout, eager. Both see the same batches and take
 turns step by step, so that a busy machine slows both alike. Figures are medians over steps; the loss of both stands beside
@@ -10,19 +11,24 @@ them after the last step, since speed bought with another loss curve is none.
 """
 
 import argparse
+import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from steps.core import config
 from steps.examples.training_set import TrainingSet, frames_of
 from steps.monitor.batches import EpochBatches
+from steps.nnet.distributed import ALONE, World, share_of
 from steps.nnet.models import build_head, build_model
 from steps.nnet.settings import AAM, MODEL_SETTINGS
 from steps.nnet.train_settings import Train
@@ -145,6 +151,63 @@ def large_head(options: argparse.Namespace) -> None:
     print(f"AAM head, {options.head:,} speakers x 192, batch 256: {step:.2f} s a step, {peak:.1f} GiB above torch")
 
 
+def a_run(name: str, options: argparse.Namespace, world: World = ALONE) -> Training:
+    """Returns our loop, seeded."""
+    torch.manual_seed(1)
+    model = build_model(model_settings(name), NUM_BINS)
+    head = build_head(AAM(), model.classifier_dim, NUM_SPEAKERS)
+    settings = Train(epochs=1000, batch_size=options.batch, learning_rate=0.01, decay="constant", ranks=world.size)
+    return Training(settings, model, head, steps_per_epoch=10**6, device=torch.device("cpu"), world=world)
+
+
+def synthetic(options: argparse.Namespace, step: int) -> tuple[Tensor, Tensor]:
+    """Returns the batch of a step."""
+    generator = torch.Generator().manual_seed(step)
+    feats_BTF = torch.randn(options.batch, options.frames, NUM_BINS, generator=generator)
+    return feats_BTF, torch.randint(NUM_SPEAKERS, (options.batch,), generator=generator)
+
+
+def work_as_rank(rank: int, name: str, options: argparse.Namespace, store: str, turn: Any) -> None:
+    """A rank with one thread, whose steps begin and end at a barrier."""
+    torch.set_num_threads(1)
+    world = World.join(
+        dist.FileStore(store, options.ranks), rank=rank, size=options.ranks, device=torch.device("cpu"), timeout=600.0
+    )
+    training = a_run(name, options, world)
+    for step in range(2 + options.steps):
+        feats_BTF, labels_B = synthetic(options, step)
+        share = share_of(options.batch, world)
+        turn.wait()
+        training.train_batch(feats_BTF[share], labels_B[share])
+        turn.wait()
+    world.leave()
+
+
+def compare_ranks(name: str, options: argparse.Namespace) -> None:
+    """Prints a row: seconds of a step of one process with as many threads as there are ranks, and of the ranks, taking turns."""
+    context = multiprocessing.get_context("spawn")
+    turn = context.Barrier(options.ranks + 1)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (name, options, f"{folder}/store", turn)
+        ranks = [context.Process(target=work_as_rank, args=(rank, *arguments), daemon=True) for rank in range(options.ranks)]
+        for each in ranks:
+            each.start()
+        torch.set_num_threads(options.ranks)
+        training, seconds = a_run(name, options), ([], [])
+        for step in range(2 + options.steps):
+            began = time.perf_counter()
+            training.train_batch(*synthetic(options, step))
+            seconds[0].append(time.perf_counter() - began)
+            turn.wait()
+            began = time.perf_counter()
+            turn.wait()
+            seconds[1].append(time.perf_counter() - began)
+        for each in ranks:
+            each.join()
+    threads, split = (statistics.median(each[2:]) for each in seconds)
+    print(f"| {name} | {1 / threads:.2f} | {1 / split:.2f} | {threads / split:.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the training loop against a plain one.")
     parser.add_argument("--models", default=MODELS, help=f"names of conf/model/*.toml ({MODELS})")
@@ -154,6 +217,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of both loops (2)")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--head", type=int, default=0, help="only a head of so many speakers")
+    parser.add_argument("--ranks", type=int, default=0, help="only so many processes, against one with as many threads")
     parser.add_argument("--config", type=Path, help="only the loader of this system")
     parser.add_argument("--exp", type=Path, help="of a recipe whose stages 1 to 3 have run")
     parser.add_argument("--set", action="append", default=[], dest="assignments")
@@ -163,6 +227,12 @@ def main() -> None:
         large_head(options)
     elif options.config:
         loader_rate(options)
+    elif options.ranks:
+        print(f"batch {options.batch} x {options.frames} frames x {NUM_BINS} bins")
+        print(f"| network | 1 rank x {options.ranks} threads, steps/s | {options.ranks} ranks x 1 thread, steps/s | ratio |")
+        print("|---|---|---|---|")
+        for name in options.models.split(","):
+            compare_ranks(name, options)
     else:
         print(f"batch {options.batch} x {options.frames} frames x {NUM_BINS} bins, {options.threads} threads")
         print("| network | plain steps/s | our steps/s | our clips/s | ratio | plain loss | our loss |")

@@ -6,22 +6,22 @@ Writes model.safetensors (network), head.safetensors (not of an i-vector extract
 settings.toml (all that stages 2 and 5 need to use the network elsewhere), pair_head.json (of a siamese network), log.jsonl
 (one record per epoch, or EM iteration), training.json, tensorboard/.
 
-On the way it keeps in its work folder: checkpoint.pt (everything, so that a killed run goes on to the same bytes) and
-epochs/ (the weights of each finished epoch, for averaging).
+On the way it keeps in its work folder: checkpoint.pt (everything, so that a killed run goes on to the same bytes), epochs/
+(the weights of each finished epoch, for averaging) and ranks/ (the logs of the processes of a training in several).
+
+Told to stop (Ctrl-C, SIGTERM, SIGUSR1) it finishes the update under way, saves, and ends with status 2; a rerun goes on.
 """
 
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from steps.core import config, files
+from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
-from steps.core.log import configure, progress
-from steps.core.rng import seed_of
+from steps.core.log import configure
 from steps.core.stage import Input, Job, Stage
 from steps.monitor.agreement import check_together
 from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
@@ -31,48 +31,41 @@ from steps.signal.settings import FEATURES, Augment, SpecAugment
 if TYPE_CHECKING:
     import torch
 
-    from steps.monitor.batches import EpochBatches
-    from steps.nnet.training import Training
+    from steps.nnet.distributed import World
 
-CHECKPOINT = "checkpoint.pt"
 HEAD = "head.safetensors"  # of all that are trained by gradients
 PAIR_HEAD = "pair_head.json"  # of a siamese network: how two embeddings become a score
 
 
 def work(job: Job, unit: str) -> None:
-    """Train from the last checkpoint, if there is one, to the end."""
-    import torch
+    """Train from the last checkpoint, if there is one, to the end: here, or in as many processes as train.ranks says."""
+    _check(job)
+    if job.settings.train.ranks > 1:
+        from steps.monitor.ranks import train_in_ranks
 
-    from steps.nnet.models import num_parameters
+        train_in_ranks(job)
+        return
+    from steps.nnet.distributed import ALONE
+
+    _train(job, ALONE, _device(job.settings.train.device))
+
+
+def _train(job: Job, world: "World", device: "torch.device") -> None:
+    """What one process does."""
+    import torch
 
     settings: Train = job.settings.train
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    _check(job)
     data = _training_set(job)
     if settings.method == "em":
         from steps.monitor.extractor import train_extractor
 
-        train_extractor(job, data, _device(settings.device))
+        train_extractor(job, data, device)
         return
-    training, batches_of = _start(job, data)
-    job.log.info(
-        "%d utterances of %d speakers, %d updates an epoch, %d parameters, %s",
-        len(data.utterances), len(data.speakers), training.steps_per_epoch, num_parameters(training.model), _how(training),
-    )  # fmt: skip
-    if (job.out / CHECKPOINT).is_file():
-        from steps.nnet import checkpoint
+    from steps.monitor.epochs import train_network
 
-        try:
-            state = checkpoint.load(job.out / CHECKPOINT)
-            training.load_state_dict(state)
-            batches_of.load_state_dict(state)
-        except ValueError as error:
-            raise RecipeError(f"{job.out / CHECKPOINT}: {error}; go on on the machine where it was begun, or delete it") from None
-        job.log.info("resuming at epoch %d, update %d of it", training.epoch, training.step)
-    while not training.should_stop():
-        _train_epoch(job, training, data, batches_of)
-    _finish(job, training, data.speakers)
+    train_network(job, data, world, device)
 
 
 def _training_set(job: Job):
@@ -123,152 +116,6 @@ def _device(name: str) -> "torch.device":
         raise RecipeError(f"train.{error}; set train.device = cpu") from None
 
 
-def _start(job: Job, data: Any) -> tuple["Training", "EpochBatches"]:
-    """A run at its first update, and the function that gives the batches of the epoch under way."""
-    import torch
-
-    from steps.monitor.batches import EpochBatches
-    from steps.nnet.models import build_head, build_model
-    from steps.nnet.training import Training
-
-    s: Train = job.settings.train
-    min_frames, max_frames = (data.frames_of(seconds) for seconds in (s.min_crop, s.max_crop))
-    torch.manual_seed(seed_of(s.seed, "weights") % 2**63)
-    try:
-        model = build_model(job.settings.model, job.settings.features.num_bins)
-        head = build_head(job.settings.head, model.classifier_dim, len(data.speakers))
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
-    if min_frames < model.min_frames:
-        raise RecipeError(f"train.min_crop = {s.min_crop} s: {min_frames} frames; the network needs at least {model.min_frames}")
-    if s.init:
-        _begin_with(job, model, head, data.speakers)
-    try:
-        batches_of = EpochBatches(s, data, min_frames=min_frames, max_frames=max_frames, folder=job.out)
-    except ValueError as error:
-        raise RecipeError(f"[train]: {error}") from None
-    return Training(s, model, head, steps_per_epoch=batches_of.steps_per_epoch, device=_device(s.device)), batches_of
-
-
-def _begin_with(job: Job, model: Any, head: Any, speakers: list[str]) -> None:
-    """Fill the network, and with train.init_head the head, from the trained system that train.init names."""
-    from steps.nnet import checkpoint
-    from steps.nnet.transfer import freeze, transfer
-
-    s: Train = job.settings.train
-    folder = job.input("init")
-    try:
-        done = transfer(model, checkpoint.load_tensors(folder / "model.safetensors"))
-        if s.init_head:
-            if (folder / "speakers").read_text(encoding="utf-8").splitlines() != speakers:
-                raise ValueError(f"init_head: {folder / 'speakers'} are not the {len(speakers)} speakers of this training set")
-            checkpoint.load_model(folder / "head.safetensors", head)
-    except ValueError as error:
-        raise RecipeError(f"train.init = {s.init!r}: {error}; begin with a system of the same network and head") from None
-    if s.freeze == "frames":
-        freeze(model.frame_part())
-    fresh = ", ".join(done.fresh[:6]) + (", ..." if len(done.fresh) > 6 else "")
-    job.log.info(
-        "begins with %s: %d tensors taken over, fresh: %s%s",
-        s.init, len(done.taken), fresh or "none", "" if s.init_head else " and the head",
-    )  # fmt: skip
-
-
-def _how(training: "Training") -> str:
-    from steps.nnet.precision import chosen_precision
-
-    precision = chosen_precision(training.device, training.settings.precision)
-    return f"{training.device}, {precision}{', compiled' if training.settings.compile else ''}"
-
-
-def _train_epoch(job: Job, training: "Training", data: Any, batches_of: "EpochBatches") -> None:
-    """The rest of one epoch, its dev EER, its record, its weights and what is trained on in the next."""
-    from steps.examples.training_set import seconds_of
-    from steps.monitor.dev import dev_figures
-    from steps.monitor.trained import write_log, write_tensorboard
-    from steps.nnet import checkpoint
-    from steps.nnet.inference import BATCH_SECONDS
-
-    batches = batches_of(training)
-    training.steps_per_epoch = len(batches)  # of a pool that grows; otherwise always the same
-    saved, rest = time.monotonic(), batches[training.step :]
-    loader = data.loader(rest, job.settings.train.workers)
-    shown = progress(loader, title=f"epoch {training.epoch}", total=len(rest), logger=job.log)
-    for batch, (feats_BTF, labels_B) in zip(rest, shown, strict=True):
-        try:
-            training.train_batch(feats_BTF, labels_B)
-        except FloatingPointError as error:
-            raise RecipeError(
-                f"{error}, which learnt from {_names(data, batch)}; the last good state is kept in {job.out / CHECKPOINT} and "
-                "epochs/: lower train.learning_rate, or set train.max_gradient_norm"
-            ) from None
-        except ValueError as error:
-            raise RecipeError(f"update {training.update} of epoch {training.epoch}: {error}") from None
-        if time.monotonic() - saved > job.settings.train.checkpoint_seconds:
-            checkpoint.save(job.out / CHECKPOINT, training.state_dict() | batches_of.state_dict())
-            saved = time.monotonic()
-    figures = dev_figures(training, job.input("manifests"), job.input("features"), data.frames_of(BATCH_SECONDS))
-    facts = {"seconds_seen": seconds_of(job.settings.features, training.frames_seen)}
-    if batches_of.pool is not None:
-        facts |= batches_of.pool.facts()
-    record = training.end_epoch(**{"dev_eer": None} | figures | facts)
-    _grow(job, training, batches_of, record["epoch"])
-    (job.out / "epochs").mkdir(exist_ok=True)
-    checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.safetensors", training.model)
-    checkpoint.save_model(job.out / "epochs" / f"{record['epoch']:04d}.head.safetensors", training.head)
-    checkpoint.save(job.out / CHECKPOINT, training.state_dict() | batches_of.state_dict())
-    write_log(job.out, training.history)
-    write_tensorboard(job.out / "tensorboard", record)
-    job.log.info(
-        "epoch %d of %d: loss %.3f, accuracy %.1f %%, dev EER %s, learning rate %.2g, margin %.2f, %.0f s",
-        record["epoch"], training.settings.epochs, record["loss"], 100 * record["accuracy"],
-        "-" if record["dev_eer"] is None else f"{100 * record['dev_eer']:.2f} %",
-        record["learning_rate"], record["margin"], record["seconds"],
-    )  # fmt: skip
-
-
-def _grow(job: Job, training: "Training", batches_of: "EpochBatches", epoch: int) -> None:
-    """With active learning, take in more utterances, if another epoch comes."""
-    if batches_of.pool is None or training.should_stop():
-        return
-    try:
-        added = batches_of.pool.grow(training, epoch)
-    except FloatingPointError as error:
-        raise RecipeError(f"{error}; lower train.learning_rate, or set train.max_gradient_norm") from None
-    job.log.info("%d utterances taken in, now %d of %d", added, len(batches_of.pool.utterances), len(batches_of.data.utterances))
-
-
-def _names(data: Any, batch: Any) -> str:
-    names = [data.utterances[example.utterance] for example in batch.examples]
-    return f"{len(names)} utterances: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
-
-
-def _finish(job: Job, training: "Training", speakers: list[str]) -> None:
-    from steps.monitor.trained import write_known, write_log
-    from steps.nnet import checkpoint
-    from steps.nnet.models import num_parameters
-
-    chosen = training.epochs_to_average()
-    for name, module in (("model", training.model), ("head", training.head)):
-        suffix = "" if name == "model" else ".head"
-        states = [_weights(job.out / "epochs" / f"{epoch:04d}{suffix}.safetensors") for epoch in chosen]
-        module.load_state_dict(checkpoint.average(states))
-        checkpoint.save_model(job.out / f"{name}.safetensors", module)
-    if hasattr(training.head, "pair_head"):
-        files.write_json(job.out / PAIR_HEAD, training.head.pair_head())
-    write_log(job.out, training.history)
-    write_known(
-        job, speakers, epochs_averaged=chosen, num_parameters=num_parameters(training.model),
-        train_seconds=round(training.seconds, 1), how=_how(training),
-    )  # fmt: skip
-
-
-def _weights(path: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
 def merge(job: Job, units: dict[str, Path]) -> None:
     """The finished files; checkpoints stay behind."""
     from steps.core.stage import place, place_tree
@@ -282,6 +129,10 @@ def merge(job: Job, units: dict[str, Path]) -> None:
 
 def _threads(settings: SimpleNamespace) -> int:
     return settings.train.threads
+
+
+def _ranks(settings: SimpleNamespace) -> int:
+    return settings.train.ranks
 
 
 STAGE = Stage(
@@ -303,6 +154,7 @@ STAGE = Stage(
     merge=merge,
     resumes=True,
     threads=_threads,
+    ranks=_ranks,
 )  # fmt: skip
 
 
@@ -347,7 +199,11 @@ def describe(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Run the stage, or print what its network is made of."""
+    """Run the stage, or be one of its ranks, or print what its network is made of."""
+    if sys.argv[1:2] == ["--rank"]:  # started by steps.monitor.ranks, and by nobody else
+        from steps.monitor.ranks import run_rank
+
+        run_rank(sys.argv[2], STAGE.sections, _train)
     if "--describe" not in sys.argv:
         STAGE.main()
     try:

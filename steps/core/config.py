@@ -21,7 +21,7 @@ from steps.core.errors import RecipeError
 # Every section that a system's file may hold; a stage reads some and ignores the rest.
 SECTIONS = (
     "recipe", "site", "system", "prepare", "features", "augment", "specaugment", "model", "head", "train", "embed",
-    "score", "tasks", "fuse", "align", "sweep", "report", "launch",
+    "score", "tasks", "fuse", "align", "sweep", "report", "launch", "transcode",
 )  # fmt: skip
 
 SITE_FILE = Path("conf/site.toml")  # of this machine, not of the repository
@@ -75,7 +75,7 @@ def _merge_file(layers: Layers, file: Path, above: tuple[Path, ...]) -> None:
     except FileNotFoundError:
         by = f" (named as base in {above[-1]})" if above else ""
         raise RecipeError(f"{file}: no such settings file{by}{_neighbours(file)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, nested without end
         raise RecipeError(f"{file}: not valid TOML: {error}") from None
     except OSError as error:
         raise RecipeError(f"{file}: cannot be read ({error.strerror})") from None
@@ -99,7 +99,7 @@ def _parse_assignment(text: str) -> tuple[str, str, Any]:
         raise RecipeError(f"--set {text}: expected section.key=value, as in --set train.epochs=5")
     try:
         return section, key, tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return section, key, value.strip()  # a bare word is a string: --set score.backend=plda
 
 

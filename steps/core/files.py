@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +53,7 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers of thousands of digits, nested without end
         raise RecipeError(f"{path}: not valid JSON ({error}); damaged after writing: delete its folder and rerun") from None
 
 
@@ -72,11 +73,13 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def tree_hashes(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+def tree_hashes(folder: Path, names: tuple[str, ...], *, threads: int = 1) -> dict[str, str]:
     """Content hash of every file below `folder` that one of the glob patterns `names` matches, by relative name."""
     paths = {path for name in names for path in folder.glob(name)}
     files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()}
-    return {str(file.relative_to(folder)): content_hash(file) for file in sorted(files)}
+    with ThreadPoolExecutor(threads) as pool:  # hashing lets other threads run
+        hashes = pool.map(content_hash, sorted(files))
+        return {str(file.relative_to(folder)): found for file, found in zip(sorted(files), hashes, strict=True)}
 
 
 def fsync_tree(folder: Path) -> None:

@@ -1,26 +1,32 @@
-"""Ctrl-C and SIGTERM: by default they end a stage at once, and where that would lose work they wait for the next good moment."""
+"""Ctrl-C, SIGTERM and SIGUSR1: they end a stage at once, and where that would lose work they wait for the next good moment.
+
+SIGUSR1 is what clusters send before a time limit (Slurm's --signal): by default it would end a process without a word.
+"""
 
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGTERM, signal.SIGUSR1)
+_NUMBERS = (signal.SIGINT, *_ENDING)
 
 
 def end_on_sigterm() -> None:
-    """From now on SIGTERM raises KeyboardInterrupt, as Ctrl-C does; only once, so that a second one leaves the tidying alone."""
-    signal.signal(signal.SIGTERM, _raise_once)
+    """From now on SIGTERM and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does; once: a second one leaves the tidying alone."""
+    for number in _ENDING:
+        signal.signal(number, _raise_once)
 
 
 def _raise_once(number: int, frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def held_interrupts() -> Iterator[Callable[[], bool]]:
-    """Within the block a first Ctrl-C or SIGTERM only makes the given function return True; a second Ctrl-C raises.
+    """Within the block a first Ctrl-C, SIGTERM or SIGUSR1 only makes the given function return True; a second Ctrl-C raises.
 
     For a loop that can stop between two steps and not within one:
 
@@ -52,6 +58,6 @@ def held_interrupts() -> Iterator[Callable[[], bool]]:
         yield asked_to_stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM and heard else handler)
+            signal.signal(number, signal.SIG_IGN if number in _ENDING and heard else handler)
     if heard and not asked:
         raise KeyboardInterrupt

@@ -56,7 +56,8 @@ def watcher(job: "Job", units: Sequence[str], title: str) -> tuple[Callable[[], 
         if time.monotonic() - last < 1.0:
             return
         last = time.monotonic()
-        done = sum((folder / unit).is_dir() for unit in units)
+        there = set(os.listdir(folder))  # one look, not one a unit: there may be ten thousand
+        done = sum(unit in there for unit in units)
         while shown < done:
             next(bar, None)
             shown += 1
@@ -86,7 +87,9 @@ def launch(
         resources = stage.resources(job.settings)
         more = {
             "settings": launcher,
-            "request": Request(name=stage.name, resources=resources, work=partial, expects=expects, log=job.log),
+            "request": Request(
+                name=stage.name, resources=resources, ranks=stage.ranks(job.settings), work=partial, expects=expects, log=job.log
+            ),
         }
     LAUNCHERS[launcher.type](command, parts, partial / "log", threads=stage.threads(job.settings), watch=watch, **more)
     close()

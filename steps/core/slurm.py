@@ -35,16 +35,20 @@ class SlurmSilent(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a job asks for. What is empty is left to the cluster's defaults."""
+    """What a job asks for. What is empty is left to the cluster's defaults.
+
+    Memory, processors and gres are those of one process; the ranks of a training (train.ranks) get as many times as much.
+    """
 
     partition: str = ""
     account: str = ""
     qos: str = ""
     constraint: str = ""
     time: str = ""  # limit: minutes, or [days-]hours:minutes:seconds
-    memory: str = ""  # of the node, as in "4G"
+    memory: str = ""  # as in "4G"
     cpus: int = 0  # 0: as many as the stage has threads
     gres: str = ""  # as in "gpu:1"
+    nodes: int = 1  # over which the ranks of a training are spread, equally many on each; other jobs have one
     options: tuple[str, ...] = ()  # more words for sbatch
 
     def __post_init__(self) -> None:
@@ -52,20 +56,60 @@ class Resources:
             raise ValueError(f"time: expected minutes, or [days-]hours:minutes:seconds, found {self.time!r}")
         if self.memory and not _MEMORY.fullmatch(self.memory):
             raise ValueError(f"memory: expected a number with K, M, G or T, found {self.memory!r}")
+        if self.nodes < 1:
+            raise ValueError(f"nodes: expected at least 1, found {self.nodes}")
         if self.cpus < 0:
             raise ValueError(f"cpus: expected at least 1, or 0 for as many as the stage has threads, found {self.cpus}")
         if any(not each.startswith("-") for each in self.options):
             raise ValueError(f"options: expected words like '--exclude=n7', found {list(self.options)}")
 
-    def words(self, threads: int) -> list[str]:
-        """The options of sbatch for a job of so many threads."""
+    def words(self, threads: int, ranks: int = 1) -> list[str]:
+        """The options of sbatch for a job of so many threads, or of so many ranks with that many threads each.
+
+        Raises:
+            RecipeError: the ranks cannot be spread evenly.
+        """
+        nodes, each = self._spread(ranks)
         named = ("partition", self.partition), ("account", self.account), ("qos", self.qos), ("constraint", self.constraint)
-        named += ("time", self.time), ("mem", self.memory), ("gres", self.gres)
+        named += ("time", self.time), ("mem", _times(self.memory, each)), ("gres", _gres_times(self.gres, each))
         return [
+            f"--nodes={nodes}",
+            f"--ntasks-per-node={each}",
             f"--cpus-per-task={self.cpus or threads}",
             *(f"--{name}={value}" for name, value in named if value),
             *self.options,
         ]
+
+    def srun(self, threads: int, ranks: int) -> list[str]:
+        """What starts the ranks of a training, one each, within a job of `words`; one that ends badly ends the others.
+
+        Raises:
+            RecipeError: the ranks cannot be spread evenly.
+        """
+        nodes, each = self._spread(ranks)
+        return [
+            "srun", "--mpi=none", f"--nodes={nodes}", f"--ntasks={ranks}", f"--ntasks-per-node={each}",
+            f"--cpus-per-task={self.cpus or threads}", "--kill-on-bad-exit=1", "--wait=0",
+        ]  # fmt: skip
+
+    def _spread(self, ranks: int) -> tuple[int, int]:
+        """Nodes, and ranks on each."""
+        nodes = self.nodes if ranks > 1 else 1
+        if ranks % nodes:
+            raise RecipeError(f"train.ranks = {ranks}: expected a multiple of launch.*.nodes = {nodes}; change one of them")
+        return nodes, ranks // nodes
+
+
+def _times(memory: str, factor: int) -> str:
+    return f"{int(memory.rstrip('KMGT')) * factor}{memory.lstrip('0123456789')}" if memory else ""
+
+
+def _gres_times(gres: str, factor: int) -> str:
+    """ "gpu:a100:1" -> "gpu:a100:4"."""
+    if factor == 1 or not gres:
+        return gres
+    parts = [each.rpartition(":") if each.rpartition(":")[2].isdigit() else (each, ":", "1") for each in gres.split(",")]
+    return ",".join(f"{name}:{int(count) * factor}" for name, _, count in parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +159,9 @@ class Task:
 
 
 def submit(
-    settings: Slurm, resources: Resources, *, name: str, script: Path, logs: Path, parts: Sequence[int], threads: int
-) -> str:
+    settings: Slurm, resources: Resources, *, name: str, script: Path, logs: Path, parts: Sequence[int], threads: int,
+    ranks: int = 1,
+) -> str:  # fmt: skip
     """Submit an array with a task per part; its number. The tasks' output is added to `<logs>/part.<part>.log`.
 
     A controller that does not answer is asked for ten minutes; since it may have taken the job all the same, one of this
@@ -127,9 +172,9 @@ def submit(
     """
     bound = f"%{settings.max_tasks}" if settings.max_tasks else ""
     words = [
-        "sbatch", "--parsable", f"--job-name={name}", f"--array={','.join(map(str, parts))}{bound}", "--nodes=1", "--ntasks=1",
+        "sbatch", "--parsable", f"--job-name={name}", f"--array={','.join(map(str, parts))}{bound}",
         *_output(logs), "--open-mode=append", "--requeue", f"--signal=B:USR1@{settings.stop_seconds}",
-        *resources.words(threads), str(script.absolute()),
+        *resources.words(threads, ranks), str(script.absolute()),
     ]  # fmt: skip
     deadline = time.monotonic() + _SUBMIT_SECONDS
     while True:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import Any
 from steps.core import files, slurm
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.launch import THREAD_VARIABLES, Failure, ending, log_path, raise_if_failed
+from steps.core.ranks import SRUN_VARIABLE
 from steps.core.slurm import Slurm, SlurmSilent
 from steps.core.slurm_task import reserve, status_path
 
@@ -43,6 +45,7 @@ class Request:
 
     name: str  # of the stage
     resources: str  # "cpu" or "gpu"
+    ranks: int = 1  # processes of one part, which srun starts
     work: Path  # its work folder
     expects: tuple[Path, ...]  # small files that a host must see as they are now before it begins
     log: logging.Logger
@@ -127,14 +130,18 @@ class _Run:
         folder.mkdir(parents=True)
         for number in numbers:
             reserve(folder, number)
-        write_job(folder, self.command, settings=self.settings, threads=self.threads, expects=self.request.expects, submits=False)
+        resources, ranks = getattr(self.settings, self.request.resources), self.request.ranks
+        write_job(
+            folder, self.command, settings=self.settings, threads=self.threads, expects=self.request.expects, submits=False,
+            srun=resources.srun(self.threads, ranks) if ranks > 1 else (),
+        )  # fmt: skip
         slurm.write_script(
             folder / "job.sh", self.settings, "steps.core.slurm_task", [str(folder.absolute())], logs=self.log_folder
         )
         record(self.request.work, name)  # before it can run: who is killed now leaves a trace
         job = slurm.submit(
-            self.settings, getattr(self.settings, self.request.resources), name=name, script=folder / "job.sh",
-            logs=self.log_folder, parts=numbers, threads=self.threads,
+            self.settings, resources, name=name, script=folder / "job.sh", logs=self.log_folder, parts=numbers,
+            threads=self.threads, ranks=ranks,
         )  # fmt: skip
         record(self.request.work, name, job)
         again = "" if len(numbers) == self.num_parts else f", again: {', '.join(map(str, numbers[:10]))}"
@@ -218,11 +225,12 @@ class _Run:
 
 
 def write_job(
-    folder: Path, command: Sequence[str], *, settings: Slurm, threads: int, expects: Sequence[Path], submits: bool, cwd: str = ""
-) -> None:
-    """Write job.json, which slurm_task reads: words, never lines of shell."""
+    folder: Path, command: Sequence[str], *, settings: Slurm, threads: int, expects: Sequence[Path], submits: bool, cwd: str = "",
+    srun: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write job.json, which slurm_task reads: words, never lines of shell. `srun` starts the ranks of a training (ranks.py)."""
     hashes = {str(path.absolute()): hashlib.sha256(path.read_bytes()).hexdigest() for path in expects}
-    environment = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
+    environment = (dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}) | {SRUN_VARIABLE: shlex.join(srun)}
     job = {
         "command": list(command), "cwd": cwd or os.getcwd(), "environment": environment, "expects": hashes,
         "late_seconds": settings.late_seconds, "requeues": settings.requeues, "submits": submits,

@@ -111,6 +111,7 @@ class Stage:
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
     replaces: bool = False  # an output of other inputs is replaced unasked: for what takes seconds to make again
     threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
+    ranks: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)  # processes of a unit, each with those threads
     resources: Callable[[SimpleNamespace], str] = _by_device  # of a cluster: "cpu" or "gpu", as conf/launch/ spells them out
     # whether one unit alone is worth a job on a cluster; others take less time than a queue, and stay with who submits
     own_job: bool | None = None  # None: if it resumes
@@ -314,7 +315,8 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     for pattern in stage.outputs:
         if not any(merged.glob(pattern)):
             raise RuntimeError(f"{merged}: the stage promised {pattern} and did not write it")
-    write_stamp(merged, plan, files.tree_hashes(merged, stage.outputs + stage.optional), seconds)
+    hashes = files.tree_hashes(merged, stage.outputs + stage.optional, threads=job.jobs)
+    write_stamp(merged, plan, hashes, seconds)
     if job.out.exists():
         _set_aside(job.out, job.log, keep=not stage.replaces)
     files.fsync_tree(merged)

@@ -110,7 +110,7 @@ def read_sweep(file: Path) -> Sweep:
     except FileNotFoundError:
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.toml"))) if file.parent.is_dir() else ""
         raise RecipeError(f"{file}: no such sweep{f'; there are: {known}' if known else ''}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{file}: not valid TOML: {error}") from None
     sweep, axes = tables.get("sweep", {}), tables.get("axis", [])
     strange = sorted((tables.keys() - {"sweep", "axis"}) | (sweep.keys() - _SWEEP_KEYS if isinstance(sweep, dict) else {"sweep"}))

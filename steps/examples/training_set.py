@@ -3,6 +3,8 @@
 The randomness of an example belongs to (seed, epoch, draw, utterance), so it is the same in whatever process it is made.
 """
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from steps.core import files
 from steps.core.errors import RecipeError
+from steps.core.launch import die_with_parent
 from steps.core.rng import generator
 from steps.data.archive import Archive
 from steps.data.manifests import read_set, read_utt2spk
 from steps.data.sampling import Batch, Example, crop_start, tile
+from steps.data.strings import Strings
 from steps.data.subset import draw_subset
 from steps.examples.bank import ArchiveBank
 from steps.signal.frontend import extract
@@ -34,7 +38,7 @@ BANK_REPAIR = "set its weight to 0 in [augment], or prepare a corpus with such s
 class TrainingSet:
     """Utterances with labels, and how one example of them is made."""
 
-    utterances: list[str]
+    utterances: Sequence[str]
     labels: np.ndarray  # [N] index into `speakers`, at the original speed
     speakers: list[str]  # the classes; with speed changes as new speakers, three times the people, say
     settings: SimpleNamespace
@@ -52,8 +56,8 @@ class TrainingSet:
             RecipeError: stage 3 was made in another mode or lacks a kind of sound, stages were made of different manifests,
                 or nothing is left to train on.
         """
-        known = list(read_set(manifests, "train"))
-        clean = {utterance.id: utterance.speaker for utterance in known}
+        known = read_set(manifests, "train")
+        clean = dict(zip(known.ids, known.speakers, strict=True))
         sources, copies = _open_sources(features, augmented, settings.augment)
         _check_complete(clean, copies, sources, manifests)
         utt2spk, num_left_out = _enough_utterances(clean | copies, settings.train.min_utterances)
@@ -67,7 +71,7 @@ class TrainingSet:
         )
         speakers = people + [f"speed{factor:g}-{speaker}" for factor in factors for speaker in people]
         index = {speaker: number for number, speaker in enumerate(people)}
-        utterances = sorted(utt2spk)
+        utterances = Strings(sorted(utt2spk))
         labels = np.array([index[utt2spk[name]] for name in utterances])
         return cls(
             utterances=utterances,
@@ -97,14 +101,20 @@ class TrainingSet:
         return archive
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes."""
+        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes.
+
+        Raises:
+            RecipeError: what a worker met that the user can repair (a file that is torn).
+        """
         # A generator of its own: it would otherwise draw from torch's global one, also in the middle of a resumed epoch.
-        return iter(
-            DataLoader(
-                _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
-                worker_init_fn=one_thread, generator=torch.Generator(),
-            )
+        loader = DataLoader(
+            _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
+            worker_init_fn=one_thread, generator=torch.Generator(),
         )  # fmt: skip
+        for made in loader:
+            if isinstance(made, RecipeError):
+                raise made
+            yield made
 
     def make_batch(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Features `[B, T, F]` and labels `[B]` of one batch."""
@@ -196,7 +206,8 @@ def _check_complete(clean: dict[str, str], copies: dict[str, str], sources: dict
     """Raises RecipeError if a training utterance has no sound or features, or a copy the name of an utterance."""
     archive = sources["bank"].archives["speech"] if "bank" in sources else sources["features"]
     for names, known in ((clean, archive), (copies, sources.get("copies", ()))):
-        missing = [name for name in names if name not in known]
+        there = set(known)
+        missing = [name for name in names if name not in there]
         if missing:
             raise RecipeError(
                 f"{manifests}: {len(missing)} of {len(names)} training utterances are not in {known.path}, first "
@@ -240,10 +251,21 @@ class _Batches(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.data.make_batch(self.batches[number])
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor] | RecipeError:
+        try:
+            return self.data.make_batch(self.batches[number])
+        except RecipeError as error:  # raised here, it would come back with a traceback for its message
+            return error
 
 
 def one_thread(worker: int) -> None:
-    """Workers compute on one thread: their features, so the bits of a run, do not depend on the number of cores."""
+    """Workers compute on one thread: their features, so the bits of a run, do not depend on the number of cores.
+
+    A signal that comes to a whole group of processes (Ctrl-C, a cluster's SIGTERM) is for the training, which may still want
+    a batch of them; they end when it has no more use for them, or with it.
+    """
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))  # the loader itself says it twice
+    die_with_parent(os.getppid())

@@ -9,6 +9,9 @@ CLASSIFIERS = (
     "softmax", "l2_softmax", "heo", "am", "aam", "combined", "sub_centre", "centre", "a_softmax", "sphereface2",
 )  # fmt: skip
 
+# Heads whose class vectors can be dealt out over ranks, or drawn from (steps/nnet/heads/partial.py).
+PARTIAL = ("softmax", "am", "aam", "combined")
+
 
 def check_together(settings: SimpleNamespace) -> None:
     """Raises RecipeError for sections [features], [augment], [specaugment], [model], [head], [train] that do not fit together."""
@@ -32,6 +35,10 @@ def check_together(settings: SimpleNamespace) -> None:
     else:
         _check_sampling(settings)
         _check_active(settings)
+        if settings.train.partial_head and settings.head.type not in PARTIAL:
+            raise RecipeError(
+                f"head.type = {settings.head.type!r} with train.shard_head or train.class_share: expected {', '.join(PARTIAL)}"
+            )
 
 
 def _check_active(settings: SimpleNamespace) -> None:

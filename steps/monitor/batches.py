@@ -20,7 +20,10 @@ MINING_BATCH = 32
 
 
 class EpochBatches:
-    """Gives the batches of the epoch under way; `steps_per_epoch` is their number, in the first epoch where a `pool` grows."""
+    """Gives the batches of the epoch under way; `steps_per_epoch` is their number, in the first epoch where a `pool` grows.
+
+    The draw is that of one process whatever the number of ranks, each of which takes its share of each batch.
+    """
 
     def __init__(self, settings: Train, data: TrainingSet, *, min_frames: int, max_frames: int, folder: Path) -> None:
         """Prepares the draw.
@@ -34,20 +37,16 @@ class EpochBatches:
         if settings.sampling == "whole" or settings.pair_weights == "length":
             self.lengths_N = np.array([data.num_frames(name) for name in data.utterances])
         self.pool = ActivePool(settings, data, num_frames=max_frames) if settings.active != "none" else None
-        self.steps_per_epoch = len(self._drawn(1))
+        first = self._drawn(1)
+        self.steps_per_epoch = len(first)
+        self.least_examples = min(len(batch.examples) for batch in first)  # of a batch
 
     def __call__(self, training: Training) -> list[Batch]:
         """Returns the batches of the epoch under way."""
         if not self.settings.mined_pairs:
             return self._drawn(training.epoch)
-        path = self.folder / "pairs" / f"{training.epoch:04d}.json"  # a resumed epoch goes on with what it began with
-        if path.is_file():
-            pairs_P2 = np.array(files.read_json(path), dtype=np.int64)
-        else:
-            pairs_P2 = self._mine(training)
-            path.parent.mkdir(exist_ok=True)
-            files.write_json(path, pairs_P2.tolist())
-        return self._drawn(training.epoch, pairs_P2)
+        pairs = self._mined(training) if training.world.is_first else None
+        return self._drawn(training.epoch, np.array(training.world.from_first(pairs), dtype=np.int64))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint needs beside the state of the training: the pool, if there is one."""
@@ -70,6 +69,16 @@ class EpochBatches:
             pair_weights=s.pair_weights, pair_same_file=s.pair_same_file, mined_P2=mined_P2, lengths_N=self.lengths_N,
             among_K=None if self.pool is None else self.pool.utterances,
         )  # fmt: skip
+
+    def _mined(self, training: Training) -> list[list[int]]:
+        """The pairs of the epoch under way, from a file where it was begun before: it goes on with what it began with."""
+        path = self.folder / "pairs" / f"{training.epoch:04d}.json"
+        if path.is_file():
+            return files.read_json(path)
+        pairs = self._mine(training).tolist()
+        path.parent.mkdir(exist_ok=True)
+        files.write_json(path, pairs)
+        return pairs
 
     def _mine(self, training: Training) -> np.ndarray:
         """Rows (two utterances of different speakers) that one crop of each makes nearest, of many random pairs."""

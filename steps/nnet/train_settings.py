@@ -88,6 +88,21 @@ class Train:
     workers: int = field(default=1, metadata=_FREE)  # processes that make batches, each on one thread
     checkpoint_seconds: float = field(default=120.0, metadata=_FREE)  # longest time between two checkpoints
 
+    # Several processes ("ranks"), each with a GPU or `threads` of its own and its share of every batch: batch_size stays that of
+    # all of them together, and an update is the same one up to the last bits. On a cluster they may be on several hosts
+    # (launch.gpu.nodes)
+    ranks: int = 1
+    rank_timeout: float = field(default=1800.0, metadata=_FREE)  # s that ranks wait for one another (also for the dev EER)
+    # "softmax", "am", "aam" and "combined" heads over very many speakers (Partial FC): each rank holds the class vectors of its
+    # share of the speakers
+    shard_head: bool = False
+    class_share: float = 1.0  # of the class vectors an update compares, those of the batch's speakers among them
+
+    @property
+    def partial_head(self) -> bool:
+        """Whether the head is spread over ranks, or compares a part of the speakers."""
+        return self.shard_head or self.class_share < 1
+
     def __post_init__(self) -> None:
         for name, choices in (
             ("method", ("sgd", "em")),
@@ -117,13 +132,14 @@ class Train:
             ("num_speakers", 0), ("minutes", 0),
             ("active_add", 0), ("active_speakers", 0), ("active_per_speaker", 0),
             ("one_shot_tasks", 1), ("one_shot_ways", 2), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0),
-            ("plateau_delta", 0), ("checkpoint_seconds", 0),
+            ("plateau_delta", 0), ("checkpoint_seconds", 0), ("ranks", 1), ("rank_timeout", 1),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
         self._check_rates()
         self._check_sampling()
         self._check_active()
+        self._check_ranks()
         if not 0 < self.min_crop <= self.max_crop:
             raise ValueError(f"min_crop, max_crop: expected 0 < min <= max seconds, found {self.min_crop}, {self.max_crop}")
         if not 0 <= self.warmup_epochs <= self.epochs or not 0 <= self.margin_start_epoch <= self.margin_end_epoch:
@@ -189,6 +205,22 @@ class Train:
         ]  # fmt: skip
         if unused:
             raise ValueError(f"{', '.join(unused)}: only with sampling = 'pairs', found {self.sampling!r}")
+
+    def _check_ranks(self) -> None:
+        if self.batch_size < self.ranks:
+            raise ValueError(f"batch_size: expected an example for each of {self.ranks} ranks, found {self.batch_size}")
+        if self.ranks > 1 and self.compile:
+            raise ValueError(
+                f"compile: expected false with ranks = {self.ranks}, whose batch norms torch.compile cannot see through"
+            )
+        if not 0 < self.class_share <= 1:
+            raise ValueError(f"class_share: expected a share above 0 and of at most 1, found {self.class_share}")
+        if self.shard_head and self.ranks == 1:
+            raise ValueError("shard_head: expected false with ranks = 1, as there is nobody to share the class vectors with")
+        if self.class_share < 1 and self.ranks > 1 and not self.shard_head:
+            raise ValueError(f"class_share: expected shard_head = true with ranks = {self.ranks}, found false")
+        if self.partial_head and self.active != "none":
+            raise ValueError(f"active: expected 'none' with shard_head or class_share, found {self.active!r}")
 
     def _check_active(self) -> None:
         if self.active == "none":

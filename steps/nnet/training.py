@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from steps.nnet import schedule
+from steps.nnet.distributed import ALONE, World
+from steps.nnet.heads.base import Head
+from steps.nnet.layers import at_least_float32
 from steps.nnet.precision import autocast_for, get_rng_state, set_rng_state
+from steps.nnet.synchronised import GradientSum, synchronise_batch_norms
 from steps.nnet.train_settings import Train
 
 # Keras' defaults, with which the pairwise KL networks were trained.
@@ -59,11 +63,21 @@ class Training:
 
     `state_dict` and `load_state_dict` hold all of it, random state included, so that on a CPU a run that is cut off after
     any update and goes on from its state ends in the same bytes as one that was never cut off.
+
+    With several ranks each is given its share of every batch and makes the same update as the others: losses, batch norms
+    and gradients are those of the whole batch. What is counted (`sums`, `frames_seen`) is of all ranks.
     """
 
-    def __init__(self, settings: Train, model: nn.Module, head: nn.Module, *, steps_per_epoch: int, device: torch.device) -> None:
+    def __init__(
+        self, settings: Train, model: nn.Module, head: Head, *, steps_per_epoch: int, device: torch.device,
+        world: World = ALONE,
+    ) -> None:  # fmt: skip
         self.settings, self.model, self.head, self.device = settings, model.to(device), head.to(device), device
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.world = steps_per_epoch, world
+        self.whole_batch = head.whole_batch or settings.hardest_share < 1.0  # whether a rank needs all embeddings
+        if not world.alone:
+            synchronise_batch_norms(self.model, world)
+            self.gradients = self._gradient_sum()
         self.optimizer = make_optimizer(settings, (model, head))
         self.full_margin = head.margin
         self.epoch, self.step = 1, 0  # the epoch under way, and its updates done
@@ -75,6 +89,13 @@ class Training:
         self.network: Callable[[Tensor], Tensor] = self._classifier_input
         if settings.compile:
             self.network = torch.compile(self._classifier_input, dynamic=settings.min_crop != settings.max_crop)
+
+    def _gradient_sum(self) -> GradientSum:
+        """Of the network, and of a head that is the same on all ranks; where all see the whole batch, its gradient is, too."""
+        network = [p for p in self.model.parameters() if p.requires_grad]
+        head = [] if self.head.partial else list(self.head.parameters())
+        share = 1.0 / self.world.size if self.whole_batch else 1.0
+        return GradientSum([*network, *head], [1.0] * len(network) + [share] * len(head), self.world)
 
     def _classifier_input(self, feats_BTF: Tensor) -> Tensor:
         return self.model.classifier_input(self.model(feats_BTF))
@@ -137,10 +158,11 @@ class Training:
         )
 
     def train_batch(self, feats_BTF: Tensor, labels_B: Tensor) -> None:
-        """One update of all weights.
+        """One update of all weights; features and labels are this rank's share of the batch.
 
         Raises:
             FloatingPointError: the loss is not finite.
+            RankLost: another rank does not answer.
         """
         began = time.monotonic()
         self._to_training_mode()
@@ -151,23 +173,53 @@ class Training:
             self.head.margin = self.margin_at(self.place)
         feats_BTF, labels_B = feats_BTF.to(self.device), labels_B.to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast():
-            x_BD = self.network(feats_BTF)
-        losses_K, hits_K = self.head(x_BD, labels_B)
-        value = float(losses_K.detach().mean())
+        if not self.world.alone:
+            self.gradients.begin()
+        losses_K, hits_K, num_examples = self._losses(feats_BTF, labels_B)
+        value, num_decisions, num_correct = self._counted(losses_K, hits_K)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value} at update {self.update} (epoch {self.epoch})")
-        hardest(losses_K, self.settings.hardest_share).mean().backward()
-        self._limit_gradients()
-        self.optimizer.step()
+        if self.world.alone or self.whole_batch:
+            hardest(losses_K, self.settings.hardest_share).mean().backward()
+        else:
+            (losses_K.sum() / num_decisions).backward()
+        self._step()
         self.model.after_update(self.update + 1)
-        self.sums.loss += value * len(losses_K)
-        self.sums.correct += int(hits_K.sum())
-        self.sums.decisions += len(losses_K)
-        self.sums.examples += len(labels_B)
-        self.frames_seen += feats_BTF.shape[0] * feats_BTF.shape[1]
+        self.sums.loss += value * num_decisions
+        self.sums.correct += num_correct
+        self.sums.decisions += num_decisions
+        self.sums.examples += num_examples
+        self.frames_seen += num_examples * feats_BTF.shape[1]
         self.step += 1
         self.seconds += time.monotonic() - began
+
+    def _losses(self, feats_BTF: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor, int]:
+        """losses_K and hits_K of this rank's share of the batch, or of all of it where they belong together; its size."""
+        with self.autocast():
+            x_BD = self.network(feats_BTF)
+        sizes = self.world.sizes(len(labels_B))
+        if self.whole_batch and not self.world.alone:
+            x_BD = self.world.together(at_least_float32(x_BD), sizes, split_loss=self.head.partial)
+            labels_B = self.world.stacked(labels_B, sizes)
+        return *self.head(x_BD, labels_B), sum(sizes)
+
+    def _counted(self, losses_K: Tensor, hits_K: Tensor) -> tuple[float, int, int]:
+        """The mean loss, the number of decisions, and that of hits, of all ranks."""
+        if self.world.alone or self.whole_batch:
+            return float(losses_K.detach().mean()), len(losses_K), int(hits_K.sum())
+        counts = [losses_K.detach().double().sum(), hits_K.double().sum(), torch.ones_like(losses_K, dtype=torch.float64).sum()]
+        loss, correct, decisions = self.world.add_(torch.stack(counts)).tolist()
+        return loss / decisions, int(decisions), int(correct)
+
+    def _step(self) -> None:
+        """Adds up gradients over ranks, limits them and changes the weights."""
+        if not self.world.alone:
+            self.gradients.finish()
+        self._limit_gradients()
+        if self.head.partial:
+            self.head.step(self.optimizer)
+        else:
+            self.optimizer.step()
 
     def _to_training_mode(self) -> None:
         self.model.train()
@@ -183,7 +235,17 @@ class Training:
             limits.append(s.max_change / max(self.optimizer.param_groups[0]["lr"], 1e-30))
         if limits:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, min(limits))
+            if self.head.partial:
+                nn.utils.clip_grads_with_norm_(parameters, min(limits), self._norm_of_gradients(parameters))
+            else:
+                nn.utils.clip_grad_norm_(parameters, min(limits))
+
+    def _norm_of_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
+        """With the class vectors of all ranks."""
+        elsewhere = {id(p) for p in self.head.parameters()}
+        squares = [p.grad.square().sum() for p in parameters if p.grad is not None and id(p) not in elsewhere]
+        own = [p.grad.square().sum() for p in self.head.parameters() if p.grad is not None]
+        return (sum(squares) + self.world.add_(sum(own))).sqrt()
 
     def end_epoch(self, dev_eer: float | None, dev_one_shot: float | None = None, **facts: Any) -> dict[str, Any]:
         """Closes the epoch under way and returns its record (a line of log.jsonl), which ends with `facts`."""
@@ -223,12 +285,23 @@ class Training:
             return sorted(epochs[place] for place in order[: self.settings.average])
         return epochs[-self.settings.average :]
 
+    def ranks_agree(self) -> bool:
+        """Whether all ranks still have the same weights; they do, on processors of one kind. All ranks call it."""
+        kept = [*self.model.state_dict().values(), *([] if self.head.partial else self.head.state_dict().values())]
+        sums = torch.stack([each.double().sum() for each in kept if each.is_floating_point()])
+        sums_R = self.world.stacked(sums[None], [1] * self.world.size)
+        return bool((sums_R == sums_R[0]).all())
+
+    def whole_head(self) -> Head:
+        """Returns the head as one process would have it; with several ranks all call it."""
+        return self.head.whole() if self.head.partial else self.head
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that decides how the run goes on."""
+        """Returns everything that decides how the run goes on: with several ranks all call it, and each gets all of it."""
         return {
             "model": self.model.state_dict(),
-            "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "head": self.head.state_of_all() if self.head.partial else self.head.state_dict(),
+            "optimizer": (self.head.optimizer_state_of_all(self.optimizer) if self.head.partial else self.optimizer.state_dict()),
             "epoch": self.epoch,
             "step": self.step,
             "updates_before": self.updates_before,
@@ -236,17 +309,22 @@ class Training:
             "sums": vars(self.sums).copy(),
             "seconds": self.seconds,
             "history": self.history,
-            "rng": get_rng_state(),
+            "rng": get_rng_state() if self.world.alone else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back to where `state_dict` was called."""
+        """Goes back to where `state_dict` was called; of several ranks each update of each has a random state of its own."""
         self.model.load_state_dict(state["model"])
-        self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.head.partial:
+            self.head.load_state_of_all(state["head"])
+            self.head.load_optimizer_state_of_all(self.optimizer, state["optimizer"])
+        else:
+            self.head.load_state_dict(state["head"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         # A checkpoint of an older program has neither: its epochs had equally many updates, and its frames were not counted.
         self.updates_before = state.get("updates_before", (self.epoch - 1) * self.steps_per_epoch)
         self.frames_seen = state.get("frames_seen", 0)
         self.sums, self.history = Sums(**state["sums"]), list(state["history"])
-        set_rng_state(state["rng"])
+        if self.world.alone and state["rng"] is not None:
+            set_rng_state(state["rng"])

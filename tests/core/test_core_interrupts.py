@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a stage, or wait for the next good moment where a loop asks for that."""
+"""SIGTERM, SIGUSR1 and Ctrl-C end a stage, or wait for the next good moment where a loop asks for that."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from steps.core.interrupts import end_on_sigterm, held_interrupts
 
 @pytest.fixture(autouse=True)
 def _handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -20,11 +20,13 @@ def _send(number):
     os.kill(os.getpid(), number)
 
 
-def test_sigterm_raises_once():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_ends_raises_once(number):
     end_on_sigterm()
     with pytest.raises(KeyboardInterrupt):
-        _send(signal.SIGTERM)
+        _send(number)
     _send(signal.SIGTERM)  # while things are tidied up
+    _send(signal.SIGUSR1)
 
 
 def _count(number, steps):
@@ -38,7 +40,7 @@ def _count(number, steps):
                 raise KeyboardInterrupt("saved")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_loop_is_told_and_not_interrupted(number):
     end_on_sigterm()
     steps = []

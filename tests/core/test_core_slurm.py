@@ -13,7 +13,7 @@ from steps.core.errors import RecipeError
 from steps.core.files import read_json
 from steps.core.launch import PartsFailed
 from steps.core.slurm import Resources, Slurm, SlurmSilent, Task
-from steps.core.slurm_array import Request, launch_slurm, recorded, settle
+from steps.core.slurm_array import Request, launch_slurm, recorded, settle, write_job
 from steps.core.slurm_task import STATUS_BYTES, reserve, status_path, write_status
 
 LOG = logging.getLogger("test")
@@ -28,7 +28,7 @@ class FakeSlurm:
         self.work, self.script = work, script
         self.tasks, self.arrays, self.cancelled, self.polls = {}, [], [], 0
 
-    def submit(self, settings, resources, *, name, script, logs, parts, threads):
+    def submit(self, settings, resources, *, name, script, logs, parts, threads, ranks):
         job = str(len(self.arrays) + 1)
         self.arrays.append((name, list(parts)))
         for part in parts:
@@ -271,3 +271,31 @@ def test_the_script_of_a_job_quotes_every_word(tmp_path, monkeypatch):
     subprocess.run(["bash", folder / "job.sh"], cwd="/", env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"}, check=True)
     assert (folder / "log" / "part.3.log").read_text() == f"2\n{[str(folder), hard, '']}\n"
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_ranks_ask_for_as_many_times_as_much_on_each_of_their_nodes():
+    gpu = Resources(partition="gpu", time="1:00:00", memory="32G", cpus=8, gres="gpu:a100:1", nodes=2, options=("--nice=1",))
+    assert gpu.words(2, ranks=8) == [
+        "--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=8", "--partition=gpu", "--time=1:00:00", "--mem=128G",
+        "--gres=gpu:a100:4", "--nice=1",
+    ]  # fmt: skip
+    assert gpu.words(2)[:2] == ["--nodes=1", "--ntasks-per-node=1"]
+    assert "--gres=gpu:a100:1" in gpu.words(2)
+    assert {"--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=8", "--kill-on-bad-exit=1"} <= set(gpu.srun(2, 8))
+    assert Resources(gres="gpu,shard:2").words(1, ranks=3)[-1] == "--gres=gpu:3,shard:6"
+    with pytest.raises(RecipeError, match=r"train\.ranks = 3: expected a multiple of launch\.\*\.nodes = 2"):
+        gpu.words(2, ranks=3)
+
+
+def test_the_job_of_a_training_knows_how_its_ranks_are_started_and_no_other(launched, tmp_path):
+    def all_well(fake):
+        for part in range(2):
+            fake.end("1", part, status=0)
+
+    launched(all_well)
+    (job,) = tmp_path.glob("jobs/*/job.json")
+    assert read_json(job)["environment"]["STEPS_SRUN"] == ""
+    folder = tmp_path / "ranks"
+    folder.mkdir()
+    write_job(folder, ["true"], settings=QUICK, threads=1, expects=(), submits=False, srun=QUICK.cpu.srun(1, 2))
+    assert read_json(folder / "job.json")["environment"]["STEPS_SRUN"].startswith("srun --mpi=none --nodes=1 --ntasks=2 ")

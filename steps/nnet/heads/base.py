@@ -20,6 +20,10 @@ class Head(nn.Module):
 
     margin = 0.0
     update = 0
+    # Whether a loss, or what the head keeps, depends on other examples of the batch: with several ranks it is given all of it.
+    whole_batch = False
+    # Whether it holds a part of the speakers (heads/partial.py).
+    partial = False
 
 
 class AbsentHead(Head):

@@ -21,6 +21,8 @@ class CentreHead(Head):
     Source: Wen et al., ECCV 2016; Jungjee/RawNet, RawNet1/Keras.
     """
 
+    whole_batch = True
+
     def __init__(self, settings: Centre, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         if settings.base == "softmax":

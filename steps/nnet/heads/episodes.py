@@ -47,6 +47,8 @@ class GE2EHead(Head):
     Source: Wan et al., arXiv 1710.10467, equations 5 to 9.
     """
 
+    whole_batch = True
+
     def __init__(self, settings: GE2E, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         self.form = settings.form
@@ -86,6 +88,8 @@ class PrototypicalHead(Head):
 
     Source: Snell et al., arXiv 1703.05175, equations 1 and 2; clovaai/voxceleb_trainer, loss/proto.py (first utterance).
     """
+
+    whole_batch = True
 
     def __init__(self, settings: Prototypical | AngularPrototypical, input_dim: int, num_speakers: int) -> None:
         super().__init__()

@@ -26,6 +26,8 @@ class ContrastiveHead(Head):
     Source: Hadsell et al., CVPR 2006, equation 4.
     """
 
+    whole_batch = True
+
     def __init__(self, settings: Contrastive, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         self.settings = settings
@@ -76,6 +78,8 @@ class TripletHead(Head):
     Source: Schroff et al., arXiv 1503.03832, equation 3; Hermans et al., arXiv 1703.07737, equation 5 ("hard").
     """
 
+    whole_batch = True
+
     def __init__(self, settings: Triplet, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         self.settings = settings
@@ -123,6 +127,8 @@ class SiameseHead(Head):
 
     Source: oscarknagg/voicemap, voicemap/models.py and utils.py. Keras has no epsilon in the root: it fails at distance 0.
     """
+
+    whole_batch = True
 
     def __init__(self, settings: Siamese, input_dim: int, num_speakers: int) -> None:
         super().__init__()

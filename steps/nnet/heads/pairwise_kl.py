@@ -24,6 +24,8 @@ class PairwiseKLHead(Head):
     Source: Lukic et al., MLSP 2017; stdm/ZHAW_deep_voice, networks/losses.py.
     """
 
+    whole_batch = True
+
     def __init__(self, settings: PairwiseKL, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         self.margin = settings.margin
