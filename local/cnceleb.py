@@ -5,6 +5,7 @@
 enrolled with one file that joins several recordings (eval/enroll), or with these themselves (eval/lists/enroll.map).
 """
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from local.listing.corpus import UNIT_SETTINGS, inventory, list_units, merge, prepare_unit
-from local.listing.documented import Counts, compare
+from local.listing.documented import Compared, Counts, compare, table
 from local.listing.files import Row, audio_files, read_text, without_suffix
 from local.listing.published import PublishedSettings, subfolders
 from steps.core.errors import RecipeError
@@ -34,6 +35,7 @@ TRIALS = Counts(trials=3_484_292, targets=17_755)
 
 _LISTS = Path("eval") / "lists"
 _LIST_NAMES = {"concatenated": "cnc_eval_concat", "utterances": "cnc_eval_avg"}
+_LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 _SESSION = re.compile(r"(.+)-\d+")  # <genre>-<session>-<number of the recording>
 _NUM_SHOWN = 5
 
@@ -107,9 +109,13 @@ class Settings(PublishedSettings):
                 f"{path}: {len(wrong)} of {len(trials)} labels contradict the speakers; first, {trials.enrol_ids[wrong[0]]} and "
                 f"{trials.test_ids[wrong[0]]}; expected 1 = the same speaker; give the published list"
             )
-        is_equal, text = compare(Counts(trials=len(trials), targets=trials.num_target), TRIALS)
+        found = Counts(trials=len(trials), targets=trials.num_target)
+        is_equal, text = compare(found, TRIALS)
         if not is_equal and self.wrong_counts == "refuse":
             raise RecipeError(f'{path}: is not the published list: {text}; give that one, or set prepare.wrong_counts = "warn"')
+        meaning = "as documented" if is_equal else "this is not the published list"
+        for line in table([Compared(name=path.name, found=found, known=TRIALS, meaning=meaning)]):
+            _LOG.log(logging.INFO if is_equal else logging.WARNING, "%s", line[1])
         return {name: trials}, {name: models} if models else {}
 
 

@@ -4,7 +4,7 @@ With `prepare.table` the table says what there is; else wav.scp, if the corpus h
 sub-corpora are named <corpus>/<speaker>.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -49,6 +49,13 @@ class Settings(CorpusSettings):
         if rows and self.metadata:
             rows = files.with_metadata(rows, files.find_file(self.metadata, root), self.replace_spaces)
         return audio_root_name, audio_root, rows
+
+    def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
+        """Return what is said of the folders: which files were passed over, as a warning where some may be audio."""
+        found = files.passed_over(root) if not self.table and not (root / "wav.scp").is_file() else {}
+        unread = {suffix: num for suffix, num in found.items() if suffix in files.OTHER_AUDIO}
+        shown = ", ".join(f"{num} x {suffix}" for suffix, num in sorted(unread.items()))
+        return [(False, f"files that may be audio and are not read: {shown}; convert them")] if unread else []
 
     def _listed(self, root: Path, audio_root: Path) -> list[Row]:
         if self.table:

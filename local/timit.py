@@ -88,7 +88,7 @@ class Settings(PublishedSettings):
         super().check_rows(root, self._sentences(root))
 
     def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
-        """Return (as documented?, line) about TRAIN and TEST, and a line about who of them is used."""
+        """Return (as documented?, line): a table of TRAIN and TEST, and a line about who of them is used."""
         used = {name: [row for row in rows if row.split == name] for name in ("train", "test")}
         lines = [
             (True, f"used as {name}: {len(found):,} sentences of {len({row.speaker for row in found}):,} speakers")

@@ -15,7 +15,7 @@ from local.celebrities import identification, known
 from local.celebrities.comparison import comparison, list_problem
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
-from local.listing import banks, lists, shards, splits
+from local.listing import banks, calibration, findings, lists, shards, splits
 from local.listing.documented import Counts
 from local.listing.files import SETS, Row, without_suffix
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
@@ -23,7 +23,7 @@ from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.data.audio import MONO
 from steps.data.manifests import Utterance
-from steps.data.trials import Trials, read_trials
+from steps.data.trials import read_trials
 
 SHARD_SIZE = 1000  # files; fixes the units, whatever the number of jobs
 UNIT_SETTINGS = ("train", "split", "check_audio")  # what a shard depends on, besides the files themselves
@@ -62,9 +62,12 @@ class Settings:
     other_lists: str = field("refuse", decides=False)  # lists that are not those published by their name: "refuse" or "warn"
     cross_session: bool = False  # made target trials (dev) only between two videos; 11 % in the published lists are not
     max_calibration_trials: int = 30_000  # trials of the dev speakers
+    calibration: str = "pairs"  # of them: "pairs" (all pairs) or "durations" (as many short/short, short/long and long/long)
+    calibration_seconds: tuple[float, ...] = (2.0, 6.0)  # s; short is from the first to the second, long from there on
 
     bad_audio: str = "fail"  # "fail" or "exclude": what is done with files that cannot be used
     max_bad: float = 0.01  # share of the files; more of them are an error even if excluded
+    min_duration: float = 0.025  # s; speech that is shorter cannot be used: it has not one frame of features
     check_audio: str = "decode"  # "decode" (every sample) or "header" (fast, finds neither damage nor silence)
     sampling_rate: int = 16000  # Hz that is expected of speech; 0 = any, but the same in all files
 
@@ -73,15 +76,18 @@ class Settings:
     music: str = "noise"  # likewise the set "music"
     music_subfolders: tuple[str, ...] = ("music",)  # of that root
     rir: str = "rir"  # entry of [site] with RIRS_NOISES, for the set "rir"; "" = none
-    rir_subfolders: tuple[str, ...] = ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")  # of that root
+    rir_subfolders: tuple[str, ...] = ("simulated_rirs/smallroom", "simulated_rirs/mediumroom")  # of that root; equally likely
+    babble: str = ""  # entry of [site] with MUSAN, for the set "babble"; "": babble is made of training speech
+    babble_subfolders: tuple[str, ...] = ("speech",)  # of that root
 
     def __post_init__(self) -> None:
         splits.check_genders(self.train_genders)
+        calibration.check_settings(self.calibration, self.calibration_seconds)
         self._check_identification()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
-        for name in ("dev_speakers", "max_bad", "sampling_rate"):
+        for name in ("dev_speakers", "max_bad", "min_duration", "sampling_rate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         for bank in BANKS:
@@ -146,24 +152,32 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
 
 
 def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots and problems.tsv."""
+    """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots, and what was found."""
     corpus = _corpus(settings, site)
     opened = shards.read_units(corpus.files, unit_folders, decode=settings.check_audio == "decode")
-    bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
+    bad = findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    gone = [each for each in opened if each.problem and each.kind not in BANKS]
     sets = _sets(settings, opened)
     test = sets.get("test", [])
+    tested = [*test, *(each.utterance(MONO) for each in gone)]
     if corpus.parts:
-        identification.write_list(out, corpus.parts, sets)
+        with findings.explained(gone):
+            identification.write_list(out, corpus.parts, sets)
         _LOG.info("%s", identification.remark(corpus.parts)[1])
-    trials = {name: lists.given_trials(path, test, {}, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    trials = {name: lists.given_trials(path, tested, {}, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
     if settings.by_split:  # a list of speakers who are trained on, since stage 6 needs one
         drawn = {"seed": settings.seed, "per_utterance": 8, "cross_session": False}
         trials = {f"{identification.NAME}_seen": lists.made_trials("balanced", test, **drawn)}
-    found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
+    held_out = {"dev": calibration.of_settings(settings, sets["dev"])} if "dev" in sets else {}
+    found = {"trials": trials, "calibration": held_out}
     sets |= shards.bank_sets(opened)
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
+    shards.write_shares(out, opened)
     _write_nationalities(corpus, sets, out)
-    for is_expected, line in comparison(corpus, sets, trials):
+    said = findings.missing_trials(trials, gone) + findings.remarks(opened, corpus.files)
+    findings.write(out / findings.REMARKS, said)
+    for is_expected, line in [*comparison(corpus, sets, trials), *banks.remarks(shards.bank_sets(opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
 
 
@@ -367,13 +381,6 @@ def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]
     sets = {"train": train, "dev": dev if train else [], "test": test}
     splits.check_disjoint(sets)
     return {name: utterances for name, utterances in sets.items() if utterances}
-
-
-def _calibration(settings: Settings, dev: list[Utterance]) -> dict[str, Trials]:
-    if not dev:
-        return {}
-    limits = {"max_trials": settings.max_calibration_trials, "cross_session": settings.cross_session}
-    return {"dev": lists.calibration_trials(dev, seed=settings.seed, **limits)}
 
 
 def _root_name(corpus: Corpus, set_name: str) -> str:

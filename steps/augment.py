@@ -2,8 +2,8 @@
 
 Reads manifests (and the audio below the roots of [site]).
 Writes, by `augment.mode`:
-  online   a bank of sounds at the training rate, as Kaldi wav arks: speech/ (the training set itself), noise/, music/, rir/
-           (those there are); training draws from it anew for every example
+  online   a bank of sounds at the training rate, as Kaldi wav arks: speech/ (the training set itself), noise/, music/, rir/,
+           babble/ (those there are; with `shares` where not all are equally likely); training draws from it for every example
   copies   train/feats.<shard>.ark and feats.scp of augmented copies of every training utterance, train/utt2spk, and
            train/augmentation.tsv, which says what was done to each
   none     nothing but mode.json
@@ -31,6 +31,7 @@ BANK_SETS = {
     "noise": "noise",
     "music": "music",
     "rir": "rir",
+    "babble": "babble",
 }  # kind of sound -> set of the manifests
 
 
@@ -80,6 +81,7 @@ def work(job: Job, unit: str) -> None:
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp per kind of sound, or one scp, utt2spk and table of the copies."""
     from steps.data.shards import merge_shards
+    from steps.examples.bank import SHARES
 
     files.write_json(job.out / "mode.json", {"mode": job.settings.augment.mode})
     if job.settings.augment.mode == "none":
@@ -90,6 +92,14 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
             if lines:
                 with files.atomic_write(job.out / kind / name) as file:
                     file.writelines(sorted(lines))
+        if job.settings.augment.mode == "copies" and not (job.out / kind / "utt2spk").is_file():
+            raise RecipeError(
+                f"augment.copies_share = {job.settings.augment.copies_share:g}: no copy was drawn for any utterance; raise it"
+            )
+        given = job.input("manifests") / BANK_SETS.get(kind, kind) / SHARES
+        if job.settings.augment.mode == "online" and given.is_file():
+            with files.atomic_write(job.out / kind / SHARES) as file:
+                file.write(given.read_text(encoding="utf-8"))
 
 
 def _lines(path: Path) -> list[str]:
@@ -131,10 +141,15 @@ class CorpusBank:
 
     def __init__(self, job: Job) -> None:
         from steps.data.manifests import has_set, read_set
+        from steps.examples.bank import read_cumulative_shares
 
         manifests = job.input("manifests")
         self.rate = job.settings.augment.sampling_rate
         self.utterances = {kind: read_set(manifests, name) for kind, name in BANK_SETS.items() if has_set(manifests, name)}
+        self.shares = {
+            kind: read_cumulative_shares(manifests / BANK_SETS[kind], [each.id for each in utterances])
+            for kind, utterances in self.utterances.items()
+        }
         self.sound = lru_cache(maxsize=500)(lambda kind, index: read_sound(job, kind, self.utterances[kind][index]))
 
     def num(self, kind: str) -> int:
@@ -149,6 +164,10 @@ class CorpusBank:
     def get(self, kind: str, index: int, start: int, num_samples: int) -> np.ndarray:
         """`num_samples` float32 samples from `start` on."""
         return self.sound(kind, index)[start : start + num_samples]
+
+    def cumulative_shares(self, kind: str) -> np.ndarray | None:
+        """Up to which number from 0 to 1 a draw is each sound `[N]`; None: all are equally likely."""
+        return self.shares.get(kind)
 
 
 def to_int16(samples_W: np.ndarray) -> np.ndarray:
@@ -176,6 +195,8 @@ def _write_copies(job: Job, shard: int) -> None:
     def items() -> Iterator[tuple[str, np.ndarray]]:
         for name, speaker, samples_W in read_sounds(job, "speech", shard):
             for kind in settings.copy_kinds:
+                if not _has_copy(settings, name, kind):
+                    continue
                 rng = generator(job.settings.augment.seed, "augment", name, kind)
                 augmented_W, done = augment_copy(kind, samples_W, rng, settings, bank)
                 new_speaker = kind.startswith("speed") and settings.speed_as_new_speakers
@@ -188,10 +209,18 @@ def _write_copies(job: Job, shard: int) -> None:
                     raise RecipeError(f"copy '{kind}-{name}': {error}") from None
                 yield f"{kind}-{name}", feats_TF
 
-    write_scp(job.out, write_ark(job.out / f"feats.{shard:05d}.ark", items()))
+    storage = getattr(job.settings.features, "storage", "float32")  # a waveform has no choice
+    write_scp(job.out, write_ark(job.out / f"feats.{shard:05d}.ark", items(), storage))
     for name, lines in (("utt2spk", speakers), ("augmentation.tsv", words)):
         with files.atomic_write(job.out / name) as file:
             file.writelines(lines)
+
+
+def _has_copy(settings: Augment, name: str, kind: str) -> bool:
+    """Whether an utterance is among those that have this copy; by a draw of its own, so that a share changes no copy."""
+    if settings.copies_share == 1 or kind not in settings.copies:
+        return True
+    return generator(settings.seed, "augment", name, kind, "share").random() < settings.copies_share
 
 
 def what_decides(tables: dict[str, dict]) -> dict[str, dict]:
@@ -209,7 +238,7 @@ STAGE = Stage(
     narrow=what_decides,
     inputs=(Input(name="manifests", help="the output of stage 1"),),
     outputs=("mode.json",),
-    optional=("*/*.ark", "*/*.scp", "*/utt2spk", "*/augmentation.tsv"),
+    optional=("*/*.ark", "*/*.scp", "*/utt2spk", "*/augmentation.tsv", "*/shares"),
     work=work,
     units=units,
     merge=merge,

@@ -36,31 +36,34 @@ def work(job: Job, unit: str) -> None:
     """The features of one shard of utterances."""
     from steps.data.archive import write_ark, write_scp
     from steps.data.audio import read_audio
-    from steps.data.manifests import audio_path, read_set
+    from steps.data.manifests import audio_root, read_set
     from steps.signal.frontend import extract
 
     set_name, _, shard = unit.rpartition(".")
     manifests, first = job.input("manifests"), int(shard) * SHARD_SIZE
     utterances = read_set(manifests, set_name)[first : first + SHARD_SIZE]
 
+    root, features = audio_root(set_name, manifests, job.site), job.settings.features
+
     def items():
         for utterance in utterances:
-            path = audio_path(utterance, set_name, manifests, job.site)
+            path = root / utterance.path
             samples, rate = read_audio(
                 path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
             )
-            rng = generator(DITHER_SEED, "extract", utterance.id)
+            rng = generator(DITHER_SEED, "extract", utterance.id) if features.is_random else None
             try:
-                yield utterance.id, extract(samples, rate, job.settings.features, rng=rng)
+                yield utterance.id, extract(samples, rate, features, rng=rng)
             except ValueError as error:
                 raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
 
-    write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items()))
+    storage = getattr(features, "storage", "float32")  # a waveform has no choice
+    write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items(), storage))
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
-    from steps.data.archive import write_feature_manifest
+    from steps.data.feature_manifest import write_feature_manifest
     from steps.data.shards import merge_shards
 
     for set_name in merge_shards(units, job.out):

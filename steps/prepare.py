@@ -1,10 +1,10 @@
 """Stage 1: a corpus becomes manifests and trial lists.
 
 Reads the corpus that `prepare.type` names, below the roots of [site] (`./run.sh --data DIR` sets site.corpus).
-Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir
-where there are any), trials/<trial list>.txt, calibration/dev.txt (trials of held-out training speakers), utt2spk,
-roots.json, and problems.tsv where audio was found wanting; clustering/<list>.txt and identification/<list>.txt where the
-corpus has such lists.
+Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir,
+babble where there are any; beside them shares, where their sounds are not equally likely), trials/<trial list>.txt,
+calibration/dev.txt (trials of held-out training speakers), utt2spk, roots.json, and problems.tsv where audio was found
+wanting; clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ STAGE = Stage(
     version=1,
     sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}},
     outputs=("*/*.jsonl.gz", "trials/*.txt", "utt2spk", "roots.json"),
-    optional=("calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "audio"),
+    optional=("calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "*/shares", "audio"),
     work=work,
     units=units,
     merge=merge,

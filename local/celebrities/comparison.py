@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from local.celebrities import known
-from local.listing.documented import Counts, compare
+from local.listing.documented import Compared, Counts, compare, table
 from local.listing.files import SETS
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials, read_trials
@@ -17,33 +17,36 @@ def list_problem(name: str, path: Path, ids: frozenset[str]) -> str:
     """Return in what a list differs from the published one of its name; "": in nothing, or there is none."""
     if name not in known.LISTS:
         return ""
-    trials = read_trials(path)
-    speakers = {utterance.partition("/")[0] for utterance in ids}
-    found = Counts(trials=len(trials), targets=trials.num_target, utterances=len(ids), speakers=len(speakers))
     with open(path, encoding="utf-8-sig") as file:
-        return known.list_problem(name, found, known.plain_hash(file))
+        return known.list_problem(name, _counts(read_trials(path), ids), known.plain_hash(file))
 
 
 def comparison(corpus: Any, sets: Mapping[str, list[Utterance]], trials: Mapping[str, Trials]) -> list[tuple[bool, str]]:
-    """Return (as documented?, line) about each set and list on disk, and a line about each set that was made."""
+    """Return (as documented?, line): a table of each set and list on disk with both counts, and of the sets that were made."""
     lines = []
     for name, found in corpus.sizes.items():
-        is_equal, text = compare(found, known.SETS[name])
+        is_equal, _ = compare(found, known.SETS[name])
         missing = 1 - found.utterances / known.SETS[name].utterances
         meaning = "a few files less do no harm" if 0 <= missing <= _SMALL_SHORTFALL else "this is not the published set"
-        lines.append((is_equal, f"{name}: {text}; {'as documented' if is_equal else meaning}"))
+        meaning = "as documented" if is_equal else meaning
+        lines.append(Compared(name=name, found=found, known=known.SETS[name], meaning=meaning, is_expected=is_equal))
     for name, path in corpus.lists.items():
         ids = corpus.named[name]
-        speakers = {utterance.partition("/")[0] for utterance in ids}
-        found = Counts(trials=len(trials[name]), utterances=len(ids), speakers=len(speakers))
         problem = list_problem(name, path, ids)
-        meaning = "as documented" if name in known.LISTS else "a list of your own"
+        meaning = f"{path.name}, {'as documented' if name in known.LISTS else 'a list of your own'}"
         if problem:
-            meaning = "this is not the published list: do not compare its figures with published ones"
-        lines.append((not problem, f"{name} ({path.name}): {problem or compare(found, None)[1]}; {meaning}"))
+            meaning = f"{path.name} is not the published list: do not compare its figures with published ones"
+        found, expected = _counts(trials[name], ids), known.LISTS.get(name)
+        lines.append(Compared(name=name, found=found, known=expected, meaning=meaning, is_expected=not problem))
     for name in [name for name in SETS if name in sets]:
         speakers = {utterance.speaker for utterance in sets[name]}
         unknown = len(speakers - corpus.speakers.keys())
-        where = f"; the metadata say nothing about {unknown:,} of them" if unknown else ""
-        lines.append((True, f"set {name}: {len(sets[name]):,} utterances of {len(speakers):,} speakers{where}"))
-    return lines
+        where = f"the metadata say nothing about {unknown:,} of the speakers" if unknown else ""
+        found = Counts(speakers=len(speakers), utterances=len(sets[name]))
+        lines.append(Compared(name=f"set {name}", found=found, meaning=where))
+    return table(lines)
+
+
+def _counts(trials: Trials, ids: frozenset[str]) -> Counts:
+    speakers = {utterance.partition("/")[0] for utterance in ids}
+    return Counts(trials=len(trials), targets=trials.num_target, utterances=len(ids), speakers=len(speakers))

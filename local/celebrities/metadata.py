@@ -17,6 +17,7 @@ class Speaker:
     gender: str = ""
     nationality: str = ""
     part: str = ""  # "dev" or "test"
+    name: str = ""  # of the person, as VoxCeleb1's first release calls the folder
 
 
 def find_metadata(name: str, folders: Iterable[Path]) -> Path | None:
@@ -36,7 +37,8 @@ def read_speakers(path: Path, id_column: str) -> dict[str, Speaker]:
         if part not in _PARTS:
             raise RecipeError(f"{where}: set '{part}'; expected dev, test, or nothing; correct the line")
         gender = read_gender(values["gender"], where)
-        entry = Speaker(gender=gender, nationality=values.get("nationality", ""), part=part)
+        known_as = values.get("vggface1 id", "")
+        entry = Speaker(gender=gender, nationality=values.get("nationality", ""), part=part, name=known_as)
         if speakers.setdefault(name, entry) != entry:
             raise RecipeError(f"{where}: speaker '{name}' has two different entries; expected one; correct the table")
     return speakers

@@ -102,6 +102,8 @@ VoxCeleb may not be fetched without asking: its publishers send the addresses to
    list_test_hard2.txt, and vox1_meta.csv and vox2_meta.csv.
 4. Put everything into one folder and give this command again with --to that folder: it compares the checksums and unpacks
    into vox1/dev, vox1/test and vox2/dev, where recipes/voxceleb looks for them.
+5. Make the AAC files FLAC once (recipes/voxceleb/README.md): python -m steps.transcode --set site.corpus=DIR/vox2/dev/aac --out
+   DIR/vox2/dev/flac. What you have of VoxCeleb1's first release (voxceleb1_wav) may stay as it is, below DIR/vox1.
 """
 
 _TIMIT_MANUAL = """\

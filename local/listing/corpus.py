@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import banks, item_lists, lists, shards, splits
+from local.listing import banks, calibration, findings, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
-from local.listing.shards import BANKS, Files, Listing, Problem, site_root
+from local.listing.shards import BANKS, Files, Listing, site_root
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.data.audio import MONO
@@ -66,15 +66,20 @@ class CorpusSettings:
     clustering: str = field("", decides=False)
     identification: str = field("", decides=False)  # lines "<enrol|test> <speaker> <utterance id>"
     made_enrolment: tuple[int, ...] = ()  # for each number n a list enrol<n>: speakers enrolled with n utterances
-    made_trials: tuple[str, ...] = ("balanced", "all_pairs")  # where none is given: balanced, all_pairs, same_gender
-    trials_per_utterance: int = 8  # trials that enrol each utterance of the balanced list; half are targets
+    # where none is given: balanced (as VoxCeleb1-O), extended (-E), hard (-H), all_pairs, same_gender; see lists.made_trials
+    made_trials: tuple[str, ...] = ("balanced", "all_pairs")
+    trials_per_utterance: int = 8  # that enrol each utterance of "balanced", half are targets; of extended and hard half so many
+    hard_min_speakers: int = 5  # of one gender and nationality, for them to be in the list "hard"
     cross_session: bool = False  # made target trials only between two sessions
     within_corpus: bool = False  # made trials only within a sub-corpus
     trials_per_corpus: bool = False  # also write the lists <list>-<corpus>
     max_calibration_trials: int = 100_000  # trials of the dev speakers
+    calibration: str = "pairs"  # of them: "pairs" (all pairs) or "durations" (as many short/short, short/long and long/long)
+    calibration_seconds: tuple[float, ...] = (2.0, 6.0)  # s; short is from the first to the second, long from there on
 
     bad_audio: str = "fail"  # "fail" or "exclude": what is done with files that cannot be used
     max_bad: float = 0.01  # share of the files; more of them are an error even if excluded
+    min_duration: float = 0.025  # s; speech that is shorter cannot be used: it has not one frame of features
     check_audio: str = "decode"  # "decode" (every sample) or "header" (fast, finds neither damage nor silence)
     channel: str = "mono"  # "mono" (more channels are an error), "first" or "second" channel
     sampling_rate: int = 0  # Hz that is expected; 0 = any
@@ -88,7 +93,10 @@ class CorpusSettings:
     music_subfolders: tuple[str, ...] = ()  # instead, several of them (MUSAN: "music")
     rir: str = ""  # likewise the set "rir", room impulse responses; where there is a file rir_list, those that it names
     rir_subfolder: str = ""  # of that root
-    rir_subfolders: tuple[str, ...] = ()  # instead, several of them (RIRS_NOISES: "simulated_rirs/smallroom" ...)
+    rir_subfolders: tuple[str, ...] = ()  # instead, several (RIRS_NOISES: "simulated_rirs/smallroom" ...), equally likely
+    babble: str = ""  # likewise the set "babble", speech to make babble of; "" = training speech
+    babble_subfolder: str = ""  # of that root
+    babble_subfolders: tuple[str, ...] = ()  # instead, several of them (MUSAN: "speech")
 
     def rows(self, root: Path, site: Mapping[str, str]) -> tuple[str, Path, list[Row]]:
         """Return (entry of [site] that the paths are relative to, where it lies, a row for each file).
@@ -128,7 +136,8 @@ class CorpusSettings:
             raise ValueError(f"made_trials: expected some of {', '.join(lists.MADE)}, found {unknown}")
         if not self.trials and not self.made_trials and not self.HAS_TRIALS:
             raise ValueError("trials, made_trials: expected at least one trial list, found none")
-        for name in ("test_speakers", "dev_speakers", "max_bad", "sampling_rate"):
+        calibration.check_settings(self.calibration, self.calibration_seconds)
+        for name in ("test_speakers", "dev_speakers", "max_bad", "min_duration", "sampling_rate", "hard_min_speakers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         both = [bank for bank in BANKS if getattr(self, f"{bank}_subfolder") and getattr(self, f"{bank}_subfolders")]
@@ -168,11 +177,12 @@ def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, o
 
 
 def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Write manifests, trial lists, calibration trials, utt2spk, roots, and what was left out as problems.tsv."""
+    """Write manifests, trial lists, calibration trials, utt2spk, roots, and problems.tsv and remarks.tsv (findings.py)."""
     listing = _listing(settings, site)
     opened = shards.read_units(listing, unit_folders, decode=settings.check_audio == "decode")
+    opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
     hint = " (for files with two channels: prepare.channel)"
-    bad = shards.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad, hint=hint)
+    bad = findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad, hint=hint)
     channel = listing["speech"].channel
     speech = [each.utterance(channel) for each in opened if each.kind == "speech" and not each.problem]
     if settings.mixed_sampling_rates == "fail":
@@ -180,19 +190,28 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
         shards.check_rates(speech, settings.sampling_rate, advice)
     speech, few = _enough(settings, speech)
     sets = _split(settings, speech, {each.row.id: each.row.split for each in opened if each.kind == "speech"})
-    trials, enrolment = _trials(settings, site, sets["test"])
+    nationalities = _nationalities(listing["speech"].rows)
+    gone = findings.left_out(opened, speech, BANKS)
+    with findings.explained(gone):
+        trials, enrolment = _trials(settings, site, sets["test"], nationalities, [each.utterance(channel) for each in gone])
     found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     for num in settings.made_enrolment:
         name = f"enrol{num}"
         enrolment[name], found["trials"][name] = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
     names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
+    with findings.explained(gone):
+        item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
     item_lists.write_own(out, settings.own_items(site_root(site, settings.root_name), sets["test"]))
     sets |= shards.bank_sets(opened)
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
     shards.write_manifests(out, sets, root_names, found, bad + few)
+    shards.write_shares(out, opened)
+    shards.write_pairs(out / "spk2nationality", nationalities)
     lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
-    for is_expected, line in settings.remarks(site_root(site, settings.root_name), listing["speech"].rows):
+    said = findings.missing_trials(found["trials"], gone) + findings.remarks(opened, listing)
+    findings.write(out / findings.REMARKS, said)
+    remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
+    for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
 
 
@@ -246,7 +265,7 @@ def _bank_rows(settings: CorpusSettings, bank: str, root: Path) -> list[Row]:
     return banks.rows_of(bank, root, subfolders, replace_spaces=settings.replace_spaces, named=bool(several), advice=advice)
 
 
-def _enough(settings: CorpusSettings, utterances: list[Utterance]) -> tuple[list[Utterance], list[Problem]]:
+def _enough(settings: CorpusSettings, utterances: list[Utterance]) -> tuple[list[Utterance], list[findings.Finding]]:
     """Return (utterances of speakers who have enough, the others as problems), or refuse the others."""
     few = splits.too_few(utterances, settings.min_utterances)
     if few and settings.few_utterances == "fail":
@@ -290,14 +309,33 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     return {name: sets[name] for name in SETS if sets.get(name)}
 
 
+def _nationalities(rows: Iterable[Row]) -> dict[str, str]:
+    """Return speaker -> nationality, of those that have one. Raises RecipeError for a speaker with two."""
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.nationality and found.setdefault(row.speaker, row.nationality) != row.nationality:
+            raise RecipeError(
+                f"speaker '{row.speaker}' has two nationalities, '{found[row.speaker]}' and '{row.nationality}' ({row.path}); "
+                "expected one; correct the table"
+            )
+    return found
+
+
 def _trials(
-    settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]
+    settings: CorpusSettings,
+    site: Mapping[str, str],
+    test: list[Utterance],
+    nationalities: Mapping[str, str],
+    left_out: list[Utterance],
 ) -> tuple[dict[str, Trials], dict[str, Models]]:
-    """Return the trial lists by name, and the models that some enrol: given ones, else the corpus's own and made ones."""
+    """Return the trial lists by name, and the models that some enrol: given ones, else the corpus's own and made ones.
+
+    Trials of given lists may name what was left out.
+    """
     options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
     models = _models(settings, site, test)
     given = _given_lists(settings, site)
-    found = {name: lists.given_trials(path, test, models, **options) for name, path in given.items()}
+    found = {name: lists.given_trials(path, [*test, *left_out], models, **options) for name, path in given.items()}
     enrolment = {name: models for name in found if models}
     if not given:
         found, enrolment = settings.own_trials(site_root(site, settings.root_name), test)
@@ -307,19 +345,18 @@ def _trials(
             test,
             seed=settings.seed,
             per_utterance=settings.trials_per_utterance,
+            nationalities=nationalities,
+            min_speakers=settings.hard_min_speakers,
             cross_session=settings.cross_session,
             within_corpus=settings.within_corpus,
         )
     if settings.trials_per_corpus:
         for name in list(found):
-            parts = lists.corpus_lists(name, found[name], test, enrolment.get(name, {}))
+            parts = lists.corpus_lists(name, found[name], [*test, *left_out], enrolment.get(name, {}))
             found |= parts
             enrolment |= {part: enrolment[name] for part in parts if name in enrolment}
     return found, enrolment
 
 
 def _calibration(settings: CorpusSettings, dev: list[Utterance]) -> dict[str, Trials]:
-    if not dev:
-        return {}
-    limits = {"max_trials": settings.max_calibration_trials, "cross_session": settings.cross_session}
-    return {"dev": lists.calibration_trials(dev, seed=settings.seed, **limits)}
+    return {"dev": calibration.of_settings(settings, dev)} if dev else {}

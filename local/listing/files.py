@@ -3,15 +3,23 @@
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES
+from steps.data.names import composed, decomposed
 
 SETS = ("train", "dev", "test")
 NO_LEVEL = -100  # as the level of a path component: there is none
+
+# Suffixes of audio that is not read: a corpus should not lose it without a word.
+OTHER_AUDIO = frozenset(
+    {".3gp", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4b", ".mka", ".mkv", ".mov", ".nist", ".pcm", ".ra", ".raw"}
+    | {".rf64", ".snd", ".sph", ".spx", ".tta", ".voc", ".w64", ".weba", ".webm", ".wma", ".wv"}
+)
 
 _NUM_SHOWN = 5
 _GENDERS = {"": "", "f": "f", "female": "f", "w": "f", "m": "m", "male": "m", "unknown": "", "-": "", "na": "", "n/a": ""}
@@ -28,6 +36,8 @@ class Row:
     gender: str = ""
     corpus: str = ""
     split: str = ""  # where it is given
+    nationality: str = ""  # of the speaker
+    share: float = 0.0  # of the draws from a bank of sounds; 0 = all are equally likely
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +64,23 @@ def audio_files(root: Path) -> list[str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     identity = _identity(Path(entry.path))
                     if identity not in ancestors:
                         pending.append((Path(entry.path), f"{prefix}{entry.name}/", (*ancestors, identity)))
                 elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:
                     found.append(prefix + entry.name)
     return sorted(found)
+
+
+def passed_over(root: Path) -> Counter[str]:
+    """Return how many files below a folder have another suffix than those that are read, by suffix; hidden ones do not count."""
+    found: Counter[str] = Counter()
+    for _, names, files in os.walk(root):
+        names[:] = [name for name in names if not name.startswith(".")]
+        suffixes = (os.path.splitext(name)[1].lower() for name in files if not name.startswith("."))
+        found.update(suffix for suffix in suffixes if suffix not in AUDIO_SUFFIXES)
+    return found
 
 
 def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
@@ -94,7 +114,9 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
 
 
 def rows_of_table(root: Path, table: Path, replace_spaces: str) -> list[Row]:
-    """Return a row per line of a CSV or TSV file with a header: path, speaker [, id, session, gender, split, corpus].
+    """Return a row per line of a CSV or TSV file with a header.
+
+    Columns: path, speaker [, id, session, gender, nationality, split, corpus].
 
     Raises:
         RecipeError: a missing column or value, an unknown gender or split, or a path outside the root.
@@ -104,7 +126,7 @@ def rows_of_table(root: Path, table: Path, replace_spaces: str) -> list[Row]:
         for name in ("path", "speaker"):
             if not values[name]:
                 raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
-        path = relative_path(values["path"], root, where)
+        name = relative_path(values["path"], root, where)
         speaker = fix_spaces(values["speaker"], replace_spaces)
         corpus = fix_spaces(values.get("corpus", ""), replace_spaces)
         split = values.get("split", "")
@@ -112,13 +134,14 @@ def rows_of_table(root: Path, table: Path, replace_spaces: str) -> list[Row]:
             raise RecipeError(f"{where}: split '{split}'; expected one of {', '.join(SETS)}, or nothing; correct the table")
         rows.append(
             Row(
-                id=fix_spaces(values.get("id") or without_suffix(path), replace_spaces),
-                path=path,
+                id=fix_spaces(values.get("id") or without_suffix(name), replace_spaces),
+                path=as_on_disk(name, root),
                 speaker=f"{corpus}/{speaker}" if corpus else speaker,
                 session=values.get("session", ""),
                 gender=read_gender(values.get("gender", ""), where),
                 corpus=corpus,
                 split=split,
+                nationality=values.get("nationality", ""),
             )
         )
     return rows
@@ -149,7 +172,7 @@ def rows_of_kaldi(root: Path, audio_root: Path) -> list[Row]:
         if name not in speakers:
             raise RecipeError(f"{where}: '{name}' has no speaker in {root / 'utt2spk'}; add a line there")
         speaker = speakers[name][1]
-        path = relative_path(value, audio_root, where)
+        path = as_on_disk(relative_path(value, audio_root, where), audio_root)
         rows.append(Row(id=name, path=path, speaker=speaker, gender=genders.get(speaker, "")))
     missing = sorted(set(speakers) - {row.id for row in rows})
     if missing:
@@ -161,27 +184,27 @@ def rows_of_kaldi(root: Path, audio_root: Path) -> list[Row]:
 
 
 def with_metadata(rows: list[Row], path: Path, replace_spaces: str) -> list[Row]:
-    """Return the rows with gender and split of their speakers, where they have none of their own.
+    """Return the rows with gender, nationality and split of their speakers, where they have none of their own.
 
     Raises:
         RecipeError: a speaker with two different entries, or no speaker that the rows know.
     """
-    known: dict[str, tuple[str, str]] = {}
+    known: dict[str, tuple[str, str, str]] = {}
     for where, values in read_table(path, required=("speaker",)):
         parts = [values.get("corpus", ""), values["speaker"]]
         speaker = "/".join(fix_spaces(part, replace_spaces) for part in parts if part)
-        entry = (read_gender(values.get("gender", ""), where), values.get("split", ""))
-        if known.setdefault(speaker, entry) != entry:
+        entry = (read_gender(values.get("gender", ""), where), values.get("split", ""), values.get("nationality", ""))
+        if known.setdefault(composed(speaker), entry) != entry:
             raise RecipeError(f"{where}: speaker '{speaker}' has two different entries; expected one; correct the table")
-    if not any(row.speaker in known for row in rows):
+    if not any(composed(row.speaker) in known for row in rows):
         raise RecipeError(
             f"{path}: none of its {len(known)} speakers is in the corpus; expected names such as '{rows[0].speaker}', found "
             f"'{next(iter(known), '')}'; correct the table, prepare.speaker_level or prepare.corpus_level"
         )
-    entries = [known.get(row.speaker, ("", "")) for row in rows]
+    entries = [known.get(composed(row.speaker), ("", "", "")) for row in rows]
     return [
-        replace(row, gender=row.gender or gender, split=row.split or split)
-        for row, (gender, split) in zip(rows, entries, strict=True)
+        replace(row, gender=row.gender or gender, split=row.split or split, nationality=row.nationality or nationality)
+        for row, (gender, split, nationality) in zip(rows, entries, strict=True)
     ]
 
 
@@ -249,6 +272,13 @@ def relative_path(text: str, root: Path, where: str) -> str:
     return path.as_posix()
 
 
+def as_on_disk(path: str, root: Path) -> str:
+    """Return a relative path in the Unicode form (NFC or NFD) in which there is such a file; the path itself if there is none."""
+    if path.isascii() or (root / path).exists():
+        return path
+    return next((form for form in (composed(path), decomposed(path)) if (root / form).exists()), path)
+
+
 def read_gender(text: str, where: str) -> str:
     """Return "f", "m" or "" for the usual ways to write them.
 
@@ -306,6 +336,13 @@ def _kaldi_pairs(path: Path) -> Iterator[tuple[str, str, str]]:
         if not key or not value.strip():
             raise RecipeError(f"{path}:{number}: expected '<key> <value>', found {line!r}; correct the line")
         yield f"{path}:{number}", key, value.strip()
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; one that leads nowhere is no error
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

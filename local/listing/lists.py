@@ -1,9 +1,11 @@
 """Trial lists of a corpus: given ones brought to its utterance ids, or made."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,9 +14,11 @@ from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.data.enrolment import Models, draw_models, model_speakers, read_models, write_models
 from steps.data.manifests import Utterance
+from steps.data.names import composed
 from steps.data.trials import MAX_PAIRS, Trials, all_pairs, balanced, check_known, read_trials, trials_by_corpus
 
-MADE = ("balanced", "all_pairs", "same_gender")
+MADE = ("balanced", "all_pairs", "same_gender", "extended", "hard")
+NOBODY: Mapping[str, str] = MappingProxyType({})
 _NUM_SHOWN = 5
 
 
@@ -99,21 +103,87 @@ def write_enrolment(folder: Path, models: Mapping[str, Models], trials: Mapping[
 def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str) -> Callable[[str], str]:
     """Return the id that a name in a list stands for, or the name if it stands for none."""
     prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+    as_composed = {composed(name): name for name in known if not name.isascii()}
 
     @cache
     def resolve(name: str) -> str:
         plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
         forms = (name, plain, plain.removeprefix(prefix), prefix + plain)
-        return next((form for form in forms if form in known), name)
+        found = next((form for form in forms if form in known), "")
+        return found or next((as_composed[form] for form in map(composed, forms) if form in as_composed), name)
 
     return resolve
 
 
-def made_trials(kind: str, utterances: list[Utterance], *, seed: int, per_utterance: int, **conditions: bool) -> Trials:
-    """Return a list of one of the kinds of MADE; `conditions` as those of `steps.data.trials.all_pairs`."""
+def made_trials(
+    kind: str,
+    utterances: list[Utterance],
+    *,
+    seed: int,
+    per_utterance: int,
+    nationalities: Mapping[str, str] = NOBODY,
+    min_speakers: int = 5,
+    **conditions: bool,
+) -> Trials:
+    """Return a list of one of the kinds of MADE.
+
+    "balanced" is made as VoxCeleb1-O: each utterance enrols `per_utterance` trials, half of them targets. "extended" is made as
+    VoxCeleb1-E, half as many of each utterance, and "hard" as VoxCeleb1-H, likewise but only between speakers of one gender and
+    nationality, of whom there are at least `min_speakers`. Who is in them is up to the utterances: E and H have all speakers
+    of a corpus, so nobody is left to be trained on.
+
+    Args:
+        kind: of MADE.
+        utterances: of the test set.
+        seed: of the draw.
+        per_utterance: trials that enrol an utterance of the balanced list.
+        nationalities: speaker -> nationality, for "hard".
+        min_speakers: of a gender and nationality, for "hard".
+        **conditions: cross_session, within_corpus; see `steps.data.trials.all_pairs`.
+
+    Raises:
+        RecipeError: no target or no non-target trial; for "hard" also nobody left whom there are enough others like.
+    """
+    rng = generator(seed, "folder", "trials", kind)
+    half = max(2, per_utterance // 4 * 2)
     if kind == "balanced":
-        return balanced(utterances, generator(seed, "folder", "trials", kind), per_utterance, **conditions)
+        return balanced(utterances, rng, per_utterance, **conditions)
+    if kind == "extended":
+        return balanced(utterances, rng, half, **conditions)
+    if kind == "hard":
+        within_corpus = conditions.get("within_corpus", False)
+        alike = alike_speakers(utterances, nationalities, min_speakers, within_corpus=within_corpus)
+        return balanced(alike, rng, half, **conditions | {"within_corpus": True})
     return all_pairs(utterances, same_gender=kind == "same_gender", **conditions)
+
+
+def alike_speakers(
+    utterances: Iterable[Utterance], nationalities: Mapping[str, str], min_speakers: int, *, within_corpus: bool
+) -> list[Utterance]:
+    """Return the utterances of speakers who have enough others like them, with gender and nationality for a sub-corpus.
+
+    Speakers are alike if gender and nationality are documented and the same, and with `within_corpus` the sub-corpus.
+
+    Raises:
+        RecipeError: nobody is left.
+    """
+    found: list[Utterance] = []
+    groups: dict[str, set[str]] = defaultdict(set)
+    for each in utterances:
+        nationality = nationalities.get(each.speaker, "")
+        if each.gender and nationality:
+            group = "/".join((each.gender, nationality, *((each.corpus,) if within_corpus else ())))
+            groups[group].add(each.speaker)
+            found.append(replace(each, corpus=group))
+    kept = [each for each in found if len(groups[each.corpus]) >= min_speakers]
+    if not kept:
+        largest = max(map(len, groups.values()), default=0)
+        raise RecipeError(
+            f"trial list 'hard': expected {min_speakers} or more test speakers of one gender and nationality (prepare."
+            f"hard_min_speakers), found {largest} at most; document nationalities (a column of prepare.table or "
+            "prepare.metadata), test more speakers, or take 'hard' out of prepare.made_trials"
+        )
+    return kept
 
 
 def corpus_lists(name: str, trials: Trials, utterances: list[Utterance], models: Models) -> dict[str, Trials]:

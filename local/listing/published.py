@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing.corpus import CorpusSettings
-from local.listing.documented import Counts, compare, is_small_shortfall
+from local.listing.documented import Compared, Counts, compare, is_small_shortfall, table
 from local.listing.files import Row
 from steps.core.config import field
 from steps.core.errors import RecipeError
@@ -57,15 +57,16 @@ class PublishedSettings(CorpusSettings):
                 )
 
     def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
-        """Return (as documented?, line) about each part, and about genders that are not known."""
-        rows, lines = list(rows), []
+        """Return (as documented?, line): a table of the parts with both counts, and a line about genders that are not known."""
+        rows, compared = list(rows), []
         for name, found in self._parts(rows).items():
             expected = self.documented.get(name, Counts())
-            is_equal, text = compare(found, expected)
+            is_equal, _ = compare(found, expected)
             meaning = "a few files less do no harm" if is_small_shortfall(found, expected) else "this is not the published set"
             if is_equal:
                 meaning = "as documented" if expected != Counts() else "what it should hold is not documented"
-            lines.append((is_equal, f"{name}: {text}; {meaning}"))
+            compared.append(Compared(name=name, found=found, known=expected, meaning=meaning, is_expected=is_equal))
+        lines = table(compared)
         genders = {row.speaker: row.gender for row in rows}
         unknown = sum(not gender for gender in genders.values())
         return [*lines, (True, f"genders: not known of {unknown:,} of {len(genders):,} speakers")] if unknown else lines

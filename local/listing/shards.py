@@ -11,10 +11,11 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from local.listing import findings
 from local.listing.files import SETS, Row
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
@@ -22,14 +23,13 @@ from steps.data.audio import inspect_audio
 from steps.data.manifests import Utterance, check_ids, write_roots, write_set, write_utt2spk
 from steps.data.trials import Trials, write_trials
 
-BANKS = ("noise", "music", "rir")
+BANKS = ("noise", "music", "rir", "babble")
 BAD_AUDIO = ("fail", "exclude")
 CHECK_AUDIO = ("decode", "header")
 
 _ROW_FIELDS = sorted(field.name for field in fields(Row))
-_NUM_SHOWN = 5
-
-Problem = tuple[str, str, str]  # kind, path, what is wrong
+_WHERE_SAID = ("nationality", "share")  # count in an inventory only where they say something: most corpora have none
+_FOUND = ("problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class Opened:
     sampling_rate: int  # Hz
     num_samples: int
     num_channels: int
+    remark: str = ""  # several between "; "
 
     def utterance(self, channel: int) -> Utterance:
         """Return the whole file as an utterance."""
@@ -113,7 +114,7 @@ def inventory(listing: Listing, lists: Mapping[str, Path]) -> str:
     digest, num_files = hashlib.sha256(), 0
     for kind, found in listing.items():
         for row in found.rows:
-            values = {name: getattr(row, name) for name in _ROW_FIELDS}
+            values = {name: getattr(row, name) for name in _ROW_FIELDS if name not in _WHERE_SAID or getattr(row, name)}
             digest.update(f"{kind}\t{_size(found.root / row.path)}\t{json.dumps(values)}\n".encode())
         num_files += len(found.rows)
     for name, path in lists.items():
@@ -144,24 +145,19 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
             path = found.root / row.path
             state = _state(path)  # taken first: what is changed while it is open counts as changed
             opened.append(_open(kind, row, path, found.channel, decode))
-            values = {name: getattr(opened[-1], name) for name in ("problem", "sampling_rate", "num_samples", "num_channels")}
+            values = {name: getattr(opened[-1], name) for name in _FOUND}
             line = {"kind": kind, "id": row.id, "file": state} | values
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-    write_problems(out, problems(opened))
+    findings.write(out / findings.PROBLEMS, findings.problems(opened))
 
 
 def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bool) -> list[Opened]:
     """Return every file, opened: as the shards say, but bad files and files changed since are opened (once more)."""
-    known: dict[tuple[str, str], dict] = {}
-    for folder in unit_folders.values():
-        with open(folder / "utterances.jsonl", encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                known[record.pop("kind"), record.pop("id", "")] = record
     opened = []
     for kind, found in listing.items():
+        known = _Records(folder for unit, folder in sorted(unit_folders.items()) if unit.rpartition(".")[0] == kind)
         for row in found.rows:
-            path, record = found.root / row.path, known.pop((kind, row.id), None)
+            path, record = found.root / row.path, known.pop(row.id)
             if record is None or record["problem"] or record.pop("file") != _state(path):
                 opened.append(_open(kind, row, path, found.channel, decode))
             else:
@@ -169,28 +165,28 @@ def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bo
     return opened
 
 
-def problems(opened: Iterable[Opened]) -> list[Problem]:
-    """Return (kind, path, what is wrong) of the bad files."""
-    return [(each.kind, each.row.path, each.problem) for each in opened if each.problem]
+class _Records:
+    """What the shards of a kind found out. They have the order of the rows, so that few records wait at a time for theirs."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._lines = (line for folder in folders for line in _lines(folder / "utterances.jsonl"))
+        self._waiting: dict[str, dict] = {}
+
+    def pop(self, row_id: str) -> dict | None:
+        """Return the record of a file, None if no shard had it; then all the others are in memory."""
+        while row_id not in self._waiting:
+            line = next(self._lines, None)
+            if line is None:
+                return None
+            record = json.loads(line)
+            del record["kind"]
+            self._waiting[record.pop("id", "")] = record
+        return self._waiting.pop(row_id)
 
 
-def refuse_bad(opened: list[Opened], out: Path, *, bad_audio: str, max_bad: float, hint: str = "") -> list[Problem]:
-    """Return the problems of the bad files where they are to be left out.
-
-    Raises:
-        RecipeError: there are some and bad_audio is "fail", or more than the share `max_bad` of all.
-    """
-    bad = problems(opened)
-    if not bad or (bad_audio == "exclude" and len(bad) <= max_bad * len(opened)):
-        return bad
-    write_problems(out, bad)
-    shown = "; ".join(f"{path} {what}" for _, path, what in bad[:_NUM_SHOWN])
-    limit = f" (prepare.max_bad = {max_bad:g})" if bad_audio == "exclude" else ""
-    raise RecipeError(
-        f"{len(bad)} of {len(opened)} audio files cannot be used{limit}: {shown}{'; ...' if len(bad) > _NUM_SHOWN else ''}; "
-        f'the whole list is in {out / "problems.tsv"}; repair or remove them, or set prepare.bad_audio = "exclude" and '
-        f"prepare.max_bad{hint}"
-    )
+def _lines(path: Path) -> Iterator[str]:
+    with open(path, encoding="utf-8") as file:
+        yield from file
 
 
 def check_rates(utterances: Iterable[Utterance], expected: int, advice: str) -> None:
@@ -217,12 +213,22 @@ def bank_sets(opened: Iterable[Opened]) -> dict[str, list[Utterance]]:
     return sets
 
 
+def write_shares(out: Path, opened: Iterable[Opened]) -> None:
+    """Write `<bank>/shares`, lines `<id> <share of the draws>`, of the banks whose sounds are not equally likely."""
+    found: dict[str, dict[str, str]] = {}
+    for each in opened:
+        if each.kind in BANKS and not each.problem and each.row.share:
+            found.setdefault(each.kind, {})[each.row.id] = f"{each.row.share:.9g}"
+    for kind, shares in found.items():
+        write_pairs(out / kind / "shares", shares)
+
+
 def write_manifests(
     out: Path,
     sets: Mapping[str, list[Utterance]],
     root_names: Mapping[str, str],
     lists: Mapping[str, Mapping[str, Trials]],
-    bad: Iterable[Problem],
+    bad: Iterable[findings.Finding],
 ) -> None:
     """Write sets, roots (by set), utt2spk, spk2gender, lists of trials (by folder and name), and problems.tsv."""
     for name, utterances in sets.items():
@@ -235,7 +241,7 @@ def write_manifests(
         for name, trials in found.items():
             (out / folder).mkdir(exist_ok=True)
             write_trials(out / folder / f"{name}.txt", trials)
-    write_problems(out, bad)
+    findings.write(out / findings.PROBLEMS, bad)
 
 
 def write_pairs(path: Path, values: Mapping[str, str]) -> None:
@@ -246,16 +252,8 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
             file.writelines(lines)
 
 
-def write_problems(out: Path, bad: Iterable[Problem]) -> None:
-    """Write lines `<kind> <path> <what is wrong>` between tabs, sorted; no file if there are none."""
-    lines = sorted("\t".join(each) + "\n" for each in bad)
-    if lines:
-        with atomic_write(out / "problems.tsv") as file:
-            file.writelines(lines)
-
-
 def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
-    info, problem = inspect_audio(path, decode=decode, channel=channel)
+    info, problem, remark = inspect_audio(path, decode=decode, channel=channel)
     return Opened(
         kind=kind,
         row=row,
@@ -263,6 +261,7 @@ def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened
         sampling_rate=info.sampling_rate if info else 0,
         num_samples=info.num_samples if info else 0,
         num_channels=info.num_channels if info else 0,
+        remark=remark,
     )
 
 

@@ -1,13 +1,17 @@
 """Archives: arrays by utterance id in Kaldi's ark and scp, and arrays of a back end in safetensors.
 
 An scp here has lines `<id> <ark>:<offset>` with the ark's name relative to the folder of the scp; they are joined on
-loading, so that a folder can be renamed. For Kaldi or kaldiio, run them inside the folder. Arks hold float32 matrices
-[T, F], float32 vectors [D], or 16-bit mono waveforms [W] (a WAV file per entry, as Kaldi's wav arks).
+loading, so that a folder can be renamed. For Kaldi or kaldiio, run them inside the folder. Arks hold matrices [T, F] (float32,
+or compressed, see compressed.py), float32 vectors [D], or 16-bit mono waveforms [W] (a WAV file per entry, as Kaldi's wav arks).
 """
 
 import json
+import math
 import os
+from array import array as column_of
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +22,31 @@ import safetensors.numpy
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.ark_rows import read_rows
+from steps.data.compressed import Coding, column_bytes, unpack_codes, unpack_steps
 from steps.data.kaldi_format import HEADER_BYTES, pack_array, pack_wave, parse_header, sampling_rate_of
-from steps.data.manifests import is_valid_id, read_set, write_jsonl
+from steps.data.manifests import is_valid_id
+from steps.data.strings import Labels, Strings
 
-FEATURES = "features.jsonl.gz"
 FEATS_SCP = "feats.scp"
 EMBEDDINGS_SCP = "embeddings.scp"
 
+_OFFSET_DIGITS = 18  # of a place in an ark, which has eight bytes
 
-def write_ark(path: Path, items: Iterable[tuple[str, np.ndarray]]) -> list[str]:
-    """Write float32 matrices [T, F] or vectors [D] into one ark; return its scp lines, in the order of the items.
 
-    Other floating-point arrays are converted. Items are written as they come, one in memory at a time.
+def write_ark(path: Path, items: Iterable[tuple[str, np.ndarray]], storage: str = "float32") -> list[str]:
+    """Write matrices [T, F] or vectors [D] into one ark; return its scp lines, in the order of the items.
+
+    Floating-point arrays are converted to float32. Items are written as they come, one in memory at a time.
+
+    Args:
+        path: of the ark.
+        items: (id, array).
+        storage: of matrices: "float32", "two_byte" or "speech_feature", see compressed.py.
 
     Raises:
         ValueError: an id with blanks, an array that is empty, not finite, or of another kind.
     """
-    return _write_entries(path, ((name, pack_array(array, f"{path}: '{name}'")) for name, array in items))
+    return _write_entries(path, ((name, pack_array(array, f"{path}: '{name}'", storage)) for name, array in items))
 
 
 def write_wave_ark(path: Path, items: Iterable[tuple[str, np.ndarray]], sampling_rate: int) -> list[str]:
@@ -52,8 +64,9 @@ def write_scp(folder: Path, lines: Iterable[str], name: str = FEATS_SCP) -> None
     Raises:
         RecipeError: an id is there twice.
     """
-    ordered = sorted((line.strip() for line in lines), key=lambda line: line.partition(" ")[0])
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    # A blank comes before all that ids are made of, so that whole lines have the order of their ids.
+    ordered = sorted(line.strip() for line in lines)
+    for first, second in pairwise(ordered):
         if first.partition(" ")[0] == second.partition(" ")[0]:
             raise RecipeError(f"{folder / name}: expected each id once, found '{first}' and '{second}'; rerun the stage")
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,10 +80,7 @@ def merge_scp(folders: Iterable[Path], out: Path, name: str = FEATS_SCP) -> None
     Raises:
         RecipeError: a folder has no such scp, or an id is there twice.
     """
-    lines: list[str] = []
-    for folder in folders:
-        lines += _read_text(folder / name).splitlines()
-    write_scp(out, lines, name=name)
+    write_scp(out, (line for folder in folders for line in _text_lines(folder / name)), name=name)
 
 
 class Archive(Mapping[str, np.ndarray]):
@@ -84,27 +94,19 @@ class Archive(Mapping[str, np.ndarray]):
     def __init__(self, folder: Path | str, name: str = "") -> None:
         self.folder = Path(folder)
         self.path = self.folder / name if name else _only_scp(self.folder)
-        self._places: dict[str, tuple[str, int]] = {}
-        for number, line in enumerate(_read_text(self.path).splitlines(), start=1):
-            utterance_id, _, place = line.strip().partition(" ")
-            ark, _, offset = place.rpartition(":")
-            if not ark or not offset.isdigit():
-                raise RecipeError(f"{self.path}:{number}: expected '<id> <ark>:<offset>', found {line!r}; rerun the stage")
-            self._places[utterance_id] = (ark, int(offset))
-
-    @property
-    def ids(self) -> list[str]:
-        """The ids, in the order of the scp, which is sorted."""
-        return list(self._places)
+        self.ids, self._arks, self._offsets = _columns(_lines_of_scp(self.path))  # sorted by id
+        if not self.ids.is_rising:  # a scp of another program; of several lines of one id the last one counts
+            last = {name: (name, *place) for name, place in zip(self.ids, self.places(), strict=True)}
+            self.ids, self._arks, self._offsets = _columns(last[name] for name in sorted(last))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.ids)
 
     def __iter__(self):
-        return iter(self._places)
+        return iter(self.ids)
 
     def __contains__(self, utterance_id: object) -> bool:
-        return utterance_id in self._places
+        return utterance_id in self.ids
 
     def __getitem__(self, utterance_id: str) -> np.ndarray:
         return self.load(utterance_id)
@@ -115,14 +117,26 @@ class Archive(Mapping[str, np.ndarray]):
         Raises:
             RecipeError: unknown id.
         """
-        try:
-            return self._places[utterance_id]
-        except KeyError:
-            example = f", such as '{next(iter(self._places))}'" if self._places else ""
+        number = self.ids.find(utterance_id)
+        if number < 0:
+            example = f", such as '{self.ids[0]}'" if len(self) else ""
             raise RecipeError(
                 f"{self.path}: no entry for '{utterance_id}'; expected one of the {len(self)} ids there{example}; "
                 "run the stage that writes it again"
-            ) from None
+            )
+        return self._arks[number], self._offsets[number]
+
+    def places(self) -> Iterator[tuple[str, int]]:
+        """Yield (ark, offset) of all entries, in the order of the ids."""
+        return zip(self._arks, self._offsets, strict=True)
+
+    def shapes(self) -> Iterator[tuple[int, ...]]:
+        """Yield the shapes of all entries, from their headers, in the order of the ids."""
+        for ark, places in groupby(self.places(), key=itemgetter(0)):
+            with self._open(ark) as file:
+                for _, offset in places:
+                    header = os.pread(file.fileno(), HEADER_BYTES, offset)
+                    yield parse_header(header, f"{self.folder / ark}:{offset}")[2]
 
     def shape(self, utterance_id: str) -> tuple[int, ...]:
         """Return the shape of an array, from its header."""
@@ -133,11 +147,13 @@ class Archive(Mapping[str, np.ndarray]):
         return self.shape(utterance_id)[0]
 
     def load(self, utterance_id: str) -> np.ndarray:
-        """Return an array: float32 [T, F] or [D], or int16 [W]."""
+        """Return an array: float32 [T, F] (unpacked where it is compressed) or [D], or int16 [W]."""
         return self._read(utterance_id, slice(0, None))[0]
 
     def load_rows(self, utterance_id: str, start: int, num: int) -> np.ndarray:
-        """Return rows (frames or samples) start to start + num, reading no others from disk.
+        """Return rows (frames or samples) start to start + num; no others are unpacked.
+
+        Nor read from disk, but for those of "speech_feature", where the columns are stored one after the other.
 
         Raises:
             ValueError: the array has not so many.
@@ -162,22 +178,33 @@ class Archive(Mapping[str, np.ndarray]):
             return open(self.folder / ark, "rb", buffering=0)
         except FileNotFoundError:
             raise RecipeError(f"{self.folder / ark}: not found, though {self.path} names it; rerun the stage") from None
+        except OSError as error:
+            raise RecipeError(f"{self.folder / ark}, which {self.path} names: {error.strerror}; rerun the stage") from None
 
     def _read(self, utterance_id: str, rows: slice | None) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return (the rows, the shape of the whole); no rows are read if rows is None."""
         ark, offset = self.place(utterance_id)
         with self._open(ark) as file:
             header = os.pread(file.fileno(), HEADER_BYTES, offset)
-            size, dtype, shape = parse_header(header, f"{self.folder / ark}:{offset}")
+            size, dtype, shape, coding = parse_header(header, f"{self.folder / ark}:{offset}")
+            # A damaged header may ask for more memory than there is.
+            num_bytes = dtype.itemsize * math.prod(shape) + (column_bytes(coding, shape) if coding is not None else 0)
+            if min(shape) < 0 or offset + size + num_bytes > os.fstat(file.fileno()).st_size:
+                raise RecipeError(f"{self.folder / ark}: ends within '{utterance_id}', of shape {shape}: rerun the stage")
             if rows is None:
                 return np.empty(0, dtype=dtype), shape
             start, stop, _ = rows.indices(shape[0])
-            row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
-            array = np.empty((max(0, stop - start), *shape[1:]), dtype=dtype)
-            file.seek(offset + size + start * row_bytes)
-            if _read_fully(file, array) < array.nbytes:
-                raise RecipeError(f"{self.folder / ark}: ends within '{utterance_id}'; it was cut short: rerun the stage")
-        return array, shape
+            try:
+                if coding is not None and column_bytes(coding, shape):
+                    return _read_columns(file, offset + size, shape, slice(start, stop), coding), shape
+                row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+                array = np.empty((max(0, stop - start), *shape[1:]), dtype=dtype)
+                _read_fully(file, offset + size + start * row_bytes, array)
+            except EOFError:
+                raise RecipeError(
+                    f"{self.folder / ark}: ends within '{utterance_id}'; it was cut short: rerun the stage"
+                ) from None
+        return array if coding is None else unpack_steps(array, coding), shape
 
 
 def write_embeddings(folder: Path, ids: Sequence[str], matrix_ND: np.ndarray, name: str = "embeddings") -> None:
@@ -203,7 +230,7 @@ def read_embeddings(folder: Path) -> tuple[list[str], np.ndarray]:
         starts = np.cumsum(count) - count
         is_one = len(rows_RD) == len(count)
         matrix_ND[index] = rows_RD if is_one else np.add.reduceat(rows_RD, starts, axis=0, dtype=np.float64) / count[:, None]
-    return archive.ids, matrix_ND
+    return list(archive.ids), matrix_ND
 
 
 def read_windows(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -226,7 +253,7 @@ def read_windows(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         # The rows of an entry stay together: where its first one goes, and how far each is behind it.
         before = np.cumsum(count) - count
         rows_RD[np.repeat(start_N1[index] - before, count) + np.arange(len(part_RD))] = part_RD
-    return archive.ids, rows_RD, start_N1
+    return list(archive.ids), rows_RD, start_N1
 
 
 def _embedding_dim(archive: Archive) -> int:
@@ -237,9 +264,9 @@ def _embedding_dim(archive: Archive) -> int:
 
 def _embedding_rows(archive: Archive) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(index of each entry among the ids, rows of all of them, number of rows of each), some megabytes at a time."""
-    ids, dim = archive.ids, _embedding_dim(archive)
+    ids, dim = list(archive.ids), _embedding_dim(archive)
     by_ark: dict[str, tuple[list[int], list[int]]] = {}
-    for index, (ark, offset) in enumerate(map(archive.place, ids)):
+    for index, (ark, offset) in enumerate(archive.places()):
         offsets, indices = by_ark.setdefault(ark, ([], []))
         offsets.append(offset)
         indices.append(index)
@@ -249,50 +276,6 @@ def _embedding_rows(archive: Archive) -> Iterator[tuple[np.ndarray, np.ndarray, 
         names = [ids[index] for index in index_N[order].tolist()]
         for which, rows_RD, count in read_rows(archive.folder / ark, offset_N[order], names, dim):
             yield index_N[order[which]], rows_RD, count
-
-
-def write_feature_manifest(folder: Path, set_folder: Path, settings: Any) -> None:
-    """Write a lhotse FeatureSet, `features.jsonl.gz`, of the features in `folder`, with paths relative to it.
-
-    lhotse reads it after `FeatureSet.from_file(...).with_path_prefix(folder)`. Its own reader of Kaldi arks needs the
-    package kaldi_native_io; `steps.data.lhotse_reader` brings another for those who do not have it. A matrix from which
-    frames were dropped (VAD) has the duration of the frames that are left.
-
-    Args:
-        folder: with `feats.scp` and its arks.
-        set_folder: the manifests of the set.
-        settings: of the features: `type` and `sampling_rate`, and `frame_shift` (s) or, for a waveform, `decimate`.
-    """
-    archive = Archive(folder, FEATS_SCP)
-    utterances = {utterance.id: utterance for utterance in read_set(set_folder.parent, set_folder.name)}
-    shift = settings.frame_shift if hasattr(settings, "frame_shift") else settings.decimate / settings.sampling_rate
-
-    def record(utterance_id: str) -> dict[str, Any]:
-        num_frames, num_features = archive.shape(utterance_id)
-        ark, offset = archive.place(utterance_id)
-        utterance = utterances[utterance_id]
-        return {
-            "type": settings.type,
-            "num_frames": num_frames,
-            "num_features": num_features,
-            "frame_shift": shift,
-            "sampling_rate": settings.sampling_rate,
-            "start": utterance.start,
-            "duration": round(num_frames * shift, 9),
-            "storage_type": "kaldiio",
-            "storage_path": f"{ark}:{offset}",
-            "storage_key": "",
-            "recording_id": utterance_id,
-            "channels": utterance.channel,
-        }
-
-    missing = [utterance_id for utterance_id in archive if utterance_id not in utterances]
-    if missing:
-        raise RecipeError(
-            f"{archive.path}: {len(missing)} of {len(archive)} utterances are not in {set_folder}, first "
-            f"'{missing[0]}'; run stages 1 and 2 again"
-        )
-    write_jsonl(folder / FEATURES, (record(utterance_id) for utterance_id in archive))
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
@@ -331,7 +314,10 @@ def load_metadata(path: Path) -> dict[str, str]:
     Raises:
         RecipeError: missing or damaged file.
     """
-    return json.loads(_load_safetensors(path)[1].get("json", "{}"))
+    try:
+        return json.loads(_load_safetensors(path)[1].get("json", "{}"))
+    except ValueError as error:
+        raise RecipeError(f"{path}: damaged ({error}); run the stage that writes it again") from None
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -356,12 +342,43 @@ def _write_entries(path: Path, entries: Iterable[tuple[str, bytes]]) -> list[str
     return lines
 
 
-def _read_fully(file: Any, array: np.ndarray) -> int:
-    """Fill the array from an unbuffered file; return how many bytes there were."""
+def _columns(rows: Iterable[tuple[str, str, int]]) -> tuple[Strings, Labels, column_of]:
+    """Ids, arks and offsets."""
+    ids, arks, offsets = Strings(), Labels(), column_of("q")
+    for utterance_id, ark, offset in rows:
+        ids.append(utterance_id)
+        arks.append(ark)
+        offsets.append(offset)
+    return ids, arks, offsets
+
+
+def _lines_of_scp(path: Path) -> Iterator[tuple[str, str, int]]:
+    for number, line in enumerate(_text_lines(path), start=1):
+        utterance_id, _, place = line.strip().partition(" ")
+        ark, _, offset = place.rpartition(":")
+        is_number = offset.isascii() and offset.isdigit() and len(offset) <= _OFFSET_DIGITS
+        if not utterance_id or not ark or "\0" in ark or not is_number:
+            line = line.rstrip("\n")
+            raise RecipeError(f"{path}:{number}: expected '<id> <ark>:<offset>', found {line!r}; rerun the stage")
+        yield utterance_id, ark, int(offset)
+
+
+def _read_columns(file: Any, place: int, shape: tuple[int, ...], rows: slice, coding: Coding) -> np.ndarray:
+    """Rows of a matrix whose columns stand one after the other, in one byte a number, behind their corners."""
+    bytes_B = np.empty(column_bytes(coding, shape) + shape[0] * shape[1], dtype=np.uint8)
+    _read_fully(file, place, bytes_B)
+    corners_B, codes_B = np.split(bytes_B, [column_bytes(coding, shape)])
+    return unpack_codes(codes_B.reshape(shape[1], shape[0])[:, rows], corners_B.view("<u2").reshape(-1, 4), coding)
+
+
+def _read_fully(file: Any, place: int, array: np.ndarray) -> None:
+    """Fill the array from an unbuffered file. Raises EOFError if it has too few bytes."""
+    file.seek(place)
     view, done = memoryview(array).cast("B") if array.size else memoryview(b""), 0
     while done < len(view) and (num := file.readinto(view[done:])):
         done += num
-    return done
+    if done < len(view):
+        raise EOFError
 
 
 def _only_scp(folder: Path) -> Path:
@@ -373,12 +390,11 @@ def _only_scp(folder: Path) -> Path:
     return found[0]
 
 
-def _read_text(path: Path) -> str:
-    return _read_bytes(path).decode()
-
-
-def _read_bytes(path: Path) -> bytes:
+def _text_lines(path: Path) -> Iterator[str]:
     try:
-        return path.read_bytes()
+        with open(path, encoding="utf-8") as file:
+            yield from file
     except FileNotFoundError:
         raise RecipeError(f"{path}: not found; run the stage that writes it") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text ({error}); it was damaged: rerun the stage that writes it") from None

@@ -1,21 +1,40 @@
 """Audio files: reading them as float32 mono, and finding out what is wrong with them.
 
 libsndfile reads WAV, FLAC, Ogg (Vorbis and Opus) and MP3. AAC (.m4a, .aac, .mp4) needs torchcodec and the system's
-ffmpeg libraries, which are imported only when such a file is met.
+ffmpeg libraries, which are imported only when such a file is met. What a file holds is told by its content, not by its name.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
 from steps.core.errors import RecipeError
+from steps.data import audio_aac
+from steps.data.audio_headers import Finding, check_length, scan_mp3
+from steps.data.audio_levels import Levels
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4"})
-_AAC_SUFFIXES = frozenset({".m4a", ".aac", ".mp4"})
-
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"}) | audio_aac.SUFFIXES
 MONO = -1  # as a channel: the file must have exactly one
+
+# What libsndfile calls the formats that a suffix may stand for; TIMIT's .WAV files are NIST's.
+_FORMATS = {
+    ".wav": ("WAV", "WAVEX", "RF64", "NIST"),
+    ".flac": ("FLAC",),
+    ".ogg": ("OGG",),
+    ".opus": ("OGG",),
+    ".mp3": ("MP3",),
+}
+_INEXACT_SEEK = ("MP3", "OGG")  # libsndfile 1.2 lands beside the sample that was asked for
+_BLOCK = 1 << 20  # numbers decoded at a time, so that a header cannot ask for more memory than the file fills
+_LEAST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz; what lies outside is a damaged header
+_MOST_PER_BYTE = 10_000  # samples: FLAC stores 65,535 equal ones in about 10 bytes
+_MP3_FRAME = 1152  # samples
+_NOT_KNOWN = 2**62  # samples: libsndfile says something beyond where a FLAC header says nothing
+_AAC_SLACK = 0.1  # s that a whole AAC file may have less than announced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,8 +46,37 @@ class AudioInfo:
     num_channels: int
 
 
+class Inspection(NamedTuple):
+    """What was found out about a file."""
+
+    info: AudioInfo | None  # None where nothing could be read
+    problem: str = ""  # why it cannot be used, in a few words; "" = it is good
+    remark: str = ""  # what is to be said of it though it can be used
+
+
+class _Stream(soundfile.SoundFile):
+    """A file that is read from one place on.
+
+    soundfile seeks to where it is after each read of a file that can be sought in, which libsndfile 1.2 does not do exactly in
+    MP3 and Ogg, nor at all in a FLAC file of unknown length.
+    """
+
+    def seekable(self) -> bool:
+        """No, as far as soundfile is concerned; `seek` itself works."""
+        return False
+
+
 class _UnreadableError(Exception):
     """Why a file cannot be read, without its name."""
+
+
+class _Header(NamedTuple):
+    """What the begin of a file says; of AAC, which has to be decoded for that, the whole file."""
+
+    info: AudioInfo
+    format: str  # as libsndfile calls it
+    remark: str  # about a name that says something else
+    aac: audio_aac.Decoded | None = None
 
 
 def read_audio(path: Path | str, start_sample: int = 0, num_samples: int = -1, channel: int = 0) -> tuple[np.ndarray, int]:
@@ -65,119 +113,177 @@ def audio_info(path: Path | str) -> AudioInfo:
         RecipeError: missing or unreadable file.
     """
     try:
-        return _info(Path(path))
+        return _header(Path(path)).info
     except _UnreadableError as problem:
         raise RecipeError(f"{path}: {problem}; repair, convert or remove the file") from None
 
 
-def inspect_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -> tuple[AudioInfo | None, str]:
-    """Return (info, what is wrong with the file or ""); info is None where nothing could be read.
+def inspect_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -> Inspection:
+    """Return what a file holds, what is wrong with it, and what is to be said of it; each file is decoded once at most.
 
-    Looked for: unreadable, no samples, a channel too many or missing, and if decoded: cut short, NaN or infinite
-    samples, all samples zero. The length is that of the decoded samples if decoded.
+    Wrong: unreadable, no samples, a sampling rate that cannot be, a channel too many or missing, a length (WAV, SPHERE, Ogg)
+    that the bytes do not bear out; and if decoded: cut short, NaN or infinite samples, all samples zero. Said: content that
+    the name does not tell, a length that is not known; and if decoded: DC offset, clipping, samples beyond +-1, near silence.
+    The length is that of the decoded samples if decoded; AAC is always decoded, as its header has no exact length.
+
+    Not found: a FLAC file whose header announces less than there is, and clipping that was turned down afterwards.
     """
     path = Path(path)
     try:
-        info = _info(path)
-        if info.num_samples == 0:
-            return info, "has no samples"
-        if channel == MONO and info.num_channels != 1:
-            return info, f"has {info.num_channels} channels, expected one"
-        if channel >= info.num_channels:
-            return info, f"has {info.num_channels} channels, channel {channel} was asked for"
-        if not decode:
-            return info, ""
-        samples_WC, _ = _decode(path, 0, -1)
-    except _UnreadableError as problem:
-        return None, str(problem)
-    decoded = AudioInfo(sampling_rate=info.sampling_rate, num_samples=len(samples_WC), num_channels=info.num_channels)
-    return decoded, _sample_problem(_choose_channel(samples_WC, channel), info, path)
+        file = _header(path)
+        length = _length(path, file)
+        problem = length.problem or _header_problem(file.info, channel)
+        remarks = [each for each in (file.remark, length.remark) if each]
+        if problem or not decode:
+            return Inspection(file.info, problem, "; ".join(remarks))
+        levels = _levels(path, file, channel)
+    except _UnreadableError as unreadable:
+        return Inspection(None, str(unreadable))
+    problem = levels.problem or _decoded_problem(path, file, levels.num_samples)
+    info = replace(file.info, num_samples=levels.num_samples)
+    return Inspection(info, problem, "; ".join(remarks + ([] if problem else levels.remarks)))
 
 
 def check_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -> str:
     """Return what is wrong with an audio file in a few words, or "" if it is good; see `inspect_audio`."""
-    return inspect_audio(path, decode=decode, channel=channel)[1]
+    return inspect_audio(path, decode=decode, channel=channel).problem
 
 
-def _sample_problem(samples_W: np.ndarray, info: AudioInfo, path: Path) -> str:
-    if len(samples_W) == 0:
-        return "has no samples that can be decoded"
-    # The header of an MP3 or AAC file gives an estimate of its length, that of the others the length.
-    is_exact = path.suffix.lower() not in _AAC_SUFFIXES | {".mp3"}
-    if is_exact and len(samples_W) < info.num_samples:
-        return f"is cut short: {info.num_samples} samples announced, {len(samples_W)} there"
-    if not np.isfinite(samples_W).all():
-        return f"has {np.count_nonzero(~np.isfinite(samples_W))} samples that are NaN or infinite"
-    if not samples_W.any():
-        return "has only zero samples"
-    return ""
+def _header(path: Path) -> _Header:
+    suffix = path.suffix.lower()
+    if audio_aac.is_aac(suffix, _first_bytes(path)):
+        aac = _decode_aac(path)
+        num_samples, num_channels = aac.samples_WC.shape
+        remark = "" if suffix in audio_aac.SUFFIXES else f"holds MPEG-4 audio, which {suffix} does not say"
+        info = AudioInfo(sampling_rate=aac.sampling_rate, num_samples=num_samples, num_channels=num_channels)
+        return _Header(info, "AAC", remark, aac)
+    with _opened(path) as file:
+        info = AudioInfo(sampling_rate=file.samplerate, num_samples=file.frames, num_channels=file.channels)
+        known = suffix not in AUDIO_SUFFIXES or file.format in _FORMATS.get(suffix, ())
+        header = _Header(info, file.format, "" if known else f"holds {file.format}, which {suffix} does not say")
+    size = path.stat().st_size
+    if info.num_samples > _NOT_KNOWN:
+        with _opened(path) as file:
+            info = replace(info, num_samples=sum(map(len, _blocks(file, 0, -1))))
+        return header._replace(info=info, remark="its header does not say how long it is: it was written to a pipe")
+    if info.num_samples > _MOST_PER_BYTE * size:
+        raise _UnreadableError(f"announces {info.num_samples} samples, which its {size} bytes cannot hold")
+    return header
+
+
+def _header_problem(info: AudioInfo, channel: int) -> str:
+    if info.num_samples == 0:
+        return "has no samples"
+    if not _LEAST_RATE <= info.sampling_rate <= _HIGHEST_RATE:
+        return f"has a sampling rate of {info.sampling_rate} Hz, expected {_LEAST_RATE} to {_HIGHEST_RATE}"
+    return _channel_problem(info.num_channels, channel)
+
+
+def _channel_problem(num_channels: int, channel: int) -> str:
+    if channel == MONO and num_channels != 1:
+        return f"has {num_channels} channels, expected one"
+    return f"has {num_channels} channels, channel {channel} was asked for" if channel >= num_channels else ""
+
+
+def _length(path: Path, file: _Header) -> Finding:
+    if file.aac is None:
+        return check_length(path)
+    there = file.info.num_samples / file.info.sampling_rate
+    is_whole = there >= file.aac.announced - _AAC_SLACK
+    return Finding("" if is_whole else f"is cut short: {file.aac.announced:.2f} s announced, {there:.2f} s there")
+
+
+def _decoded_problem(path: Path, file: _Header, there: int) -> str:
+    """What is wrong with the length; that of an MP3 file is an estimate where its first frame does not say it."""
+    announced = file.info.num_samples
+    cut = f"is cut short: {announced} samples announced, {there} there"
+    if file.format != "MP3":
+        return cut if there < announced else ""
+    frames = scan_mp3(path)
+    if frames is None:
+        return ""
+    if there < 0.9 * frames.num_samples:
+        return f"is read up to sample {there} of {frames.num_samples}, as its header does not say its length; write it anew"
+    return cut if frames.has_count and there < min(announced - 2 * _MP3_FRAME, 0.99 * announced) else ""
+
+
+def _levels(path: Path, file: _Header, channel: int) -> Levels:
+    levels = Levels()
+    if file.aac is not None:
+        levels.add(_choose_channel(file.aac.samples_WC, channel))
+        return levels
+    with _opened(path) as opened:
+        for samples_WC in _blocks(opened, 0, -1):
+            levels.add(_choose_channel(samples_WC, channel))
+    return levels
 
 
 def _choose_channel(samples_WC: np.ndarray, channel: int) -> np.ndarray:
-    num_channels = samples_WC.shape[1]
-    if channel == MONO and num_channels != 1:
-        raise _UnreadableError(f"has {num_channels} channels, expected one")
-    if channel >= num_channels:
-        raise _UnreadableError(f"has {num_channels} channels, channel {channel} was asked for")
+    problem = _channel_problem(samples_WC.shape[1], channel)
+    if problem:
+        raise _UnreadableError(problem)
     return np.ascontiguousarray(samples_WC[:, max(channel, 0)])
-
-
-def _info(path: Path) -> AudioInfo:
-    _check_file(path)
-    if path.suffix.lower() in _AAC_SUFFIXES:
-        samples_WC, sampling_rate = _decode_aac(path)
-        num_samples, num_channels = samples_WC.shape
-        return AudioInfo(sampling_rate=sampling_rate, num_samples=num_samples, num_channels=num_channels)
-    with _opened(path) as file:
-        return AudioInfo(sampling_rate=file.samplerate, num_samples=file.frames, num_channels=file.channels)
 
 
 def _decode(path: Path, start_sample: int, num_samples: int) -> tuple[np.ndarray, int]:
     """Return float32 `[W, C]` and the sampling rate; fewer samples than asked for where the file ends."""
-    _check_file(path)
-    if path.suffix.lower() in _AAC_SUFFIXES:
-        samples_WC, sampling_rate = _decode_aac(path)
+    if audio_aac.is_aac(path.suffix.lower(), _first_bytes(path)):
+        aac = _decode_aac(path)
         end = None if num_samples < 0 else start_sample + num_samples
-        return samples_WC[start_sample:end], sampling_rate
+        return aac.samples_WC[start_sample:end], aac.sampling_rate
     with _opened(path) as file:
-        try:
-            if start_sample > file.frames:
-                return np.zeros((0, file.channels), dtype=np.float32), file.samplerate
-            if start_sample:
-                file.seek(start_sample)
-            return file.read(num_samples, dtype="float32", always_2d=True), file.samplerate
-        except soundfile.SoundFileError as error:
-            raise _UnreadableError(f"cannot be decoded ({error})") from None
+        blocks = list(_blocks(file, start_sample, num_samples))
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), file.samplerate
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise _UnreadableError("is a broken link" if path.is_symlink() else "does not exist or is no file")
-    if path.stat().st_size == 0:
-        raise _UnreadableError("is empty (0 bytes)")
-
-
-def _opened(path: Path) -> soundfile.SoundFile:
+def _blocks(file: _Stream, start_sample: int, num_samples: int) -> Iterator[np.ndarray]:
+    """Yield float32 `[W, C]`, at least one, until the file or what is wanted (-1: all) ends."""
+    size = max(1, _BLOCK // file.channels)
+    left = max(0, file.frames - start_sample)
+    left = left if num_samples < 0 else min(left, num_samples)
+    to_skip = start_sample if left else 0
     try:
-        return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        if to_skip and file.format not in _INEXACT_SEEK:
+            file.seek(to_skip)
+            to_skip = 0
+        while True:
+            wanted = min(size, to_skip + left)
+            samples_WC = file.read(wanted, dtype="float32", always_2d=True)
+            skipped = min(to_skip, wanted)
+            yield samples_WC[skipped:]
+            to_skip, left = to_skip - skipped, left - (wanted - skipped)
+            if left == 0 or len(samples_WC) < wanted:
+                return
+    except soundfile.SoundFileError as error:
+        raise _UnreadableError(f"cannot be decoded ({error})") from None
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the first 12 bytes of a file, once it is clear that it is one and may be read."""
+    try:
+        if not path.is_file():
+            raise _UnreadableError("is a broken link" if path.is_symlink() else "does not exist or is no file")
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(12)
+    except OSError as error:
+        raise _UnreadableError(f"cannot be opened ({error.strerror})") from None
+    if not head:
+        raise _UnreadableError("is empty (0 bytes)")
+    return head
+
+
+def _opened(path: Path) -> _Stream:
+    try:
+        return _Stream(path)
+    except (soundfile.SoundFileError, OSError, TypeError, UnicodeError) as error:
         # TypeError: soundfile takes a file that ends in .raw for one without a header.
         reason = str(error).removeprefix(f"Error opening {str(path)!r}: ")
+        reason = "Format not recognised." if reason.startswith("File does not exist") else reason  # of an MP3; it is there
         raise _UnreadableError(f"cannot be read as audio ({reason})") from None
 
 
-def _decode_aac(path: Path) -> tuple[np.ndarray, int]:
+def _decode_aac(path: Path) -> audio_aac.Decoded:
     try:
-        from torchcodec.decoders import AudioDecoder
-    except (ImportError, RuntimeError, OSError):
-        # torchcodec's own message is a page for each version of ffmpeg that it did not find.
-        raise RecipeError(
-            f"{path}: {path.suffix} files need the Python package torchcodec and the system's ffmpeg libraries "
-            "(version 4 to 8), which cannot be loaded; install them (Debian: apt-get install ffmpeg), or convert the "
-            "corpus to FLAC once: ffmpeg -i in.m4a out.flac"
-        ) from None
-    try:
-        decoded = AudioDecoder(str(path)).get_all_samples()
-    except (RuntimeError, ValueError) as error:
-        raise _UnreadableError(f"cannot be decoded ({str(error).splitlines()[0]})") from None
-    return decoded.data.numpy().T.astype(np.float32, copy=False), int(decoded.sample_rate)
+        return audio_aac.decode(path)
+    except audio_aac.AacError as error:
+        raise _UnreadableError(str(error)) from None

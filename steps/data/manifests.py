@@ -9,17 +9,22 @@ moving a corpus changes no byte of it.
 from __future__ import annotations
 
 import gzip
-import io
 import json
+import zlib
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+from sys import intern
 from typing import Any
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write, read_json, write_json
+from steps.data.names import MAX_BYTES, is_text, lookalikes, printable
+from steps.data.strings import Labels, Strings
 
 RECORDINGS = "recordings.jsonl.gz"
 SUPERVISIONS = "supervisions.jsonl.gz"
@@ -29,6 +34,7 @@ GENDERS = ("", "f", "m")
 
 # A message that lists ten thousand ids helps nobody.
 _NUM_SHOWN = 5
+_MAX_SECONDS = 1e9  # of a recording: thirty years
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +64,40 @@ class Utterance:
         return round(self.start * self.sampling_rate)
 
 
+class Utterances(Sequence[Utterance]):
+    """The utterances of a set, sorted by id, about 150 bytes each; an `Utterance` is made when it is asked for.
+
+    A million of them as objects take half a gigabyte, in every process that reads the set.
+    """
+
+    def __init__(self) -> None:
+        self.ids, self._paths = Strings(), Strings()
+        self._texts = {name: Labels() for name in ("speaker", "gender", "session", "corpus")}
+        self._numbers = {"sampling_rate": array("i"), "num_samples": array("q"), "start": array("d")}
+        self._numbers |= {"channel": array("h"), "num_channels": array("h")}
+
+    @property
+    def speakers(self) -> Sequence[str]:
+        """The speaker of each utterance."""
+        return self._texts["speaker"]
+
+    def append(self, utterance: Utterance) -> None:
+        """Put an utterance behind the others."""
+        self.ids.append(utterance.id)
+        self._paths.append(utterance.path)
+        for name, column in (self._texts | self._numbers).items():
+            column.append(getattr(utterance, name))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, place):  # an int: an Utterance; a slice: a list of them
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        values = {name: column[place] for name, column in (self._texts | self._numbers).items()}
+        return Utterance(id=self.ids[place], path=self._paths[place], **values)
+
+
 def write_set(folder: Path, utterances: Iterable[Utterance]) -> None:
     """Write the utterances as a lhotse RecordingSet and SupervisionSet, sorted by id; the same bytes every
     time.
@@ -79,8 +119,8 @@ def write_set(folder: Path, utterances: Iterable[Utterance]) -> None:
     write_jsonl(folder / SUPERVISIONS, (_supervision(utterance) for utterance in ordered))
 
 
-def read_set(manifests: Path, set_name: str) -> list[Utterance]:
-    """Return the utterances of a set, sorted by id.
+def read_set(manifests: Path, set_name: str) -> Utterances:
+    """Return the utterances of a set, sorted by id; read once by a process as long as its files stay the same.
 
     Raises:
         RecipeError: the set is missing, or its two files do not belong together.
@@ -94,23 +134,33 @@ def read_set(manifests: Path, set_name: str) -> list[Utterance]:
             "run stage 1 (prepare) with a corpus that has this set"
         )
     stamps = tuple((folder / name).stat().st_mtime_ns for name in (RECORDINGS, SUPERVISIONS))
-    return list(_set_at(folder, stamps))
+    return _set_at(folder, stamps)
 
 
 # A worker does many shards of one set, and reads all of it for each.
 @lru_cache(maxsize=4)
-def _set_at(folder: Path, stamps: tuple[int, int]) -> list[Utterance]:
+def _set_at(folder: Path, stamps: tuple[int, int]) -> Utterances:
     """Return the set; the times of its files are an argument so that a rewritten set is read again."""
-    recordings = _read_jsonl(folder / RECORDINGS)
-    supervisions = {supervision["id"]: supervision for supervision in _read_jsonl(folder / SUPERVISIONS)}
-    if len(recordings) != len(supervisions) or any(item["id"] not in supervisions for item in recordings):
-        raise RecipeError(
-            f"{folder}: {len(recordings)} recordings and {len(supervisions)} supervisions do not have the "
-            "same ids; "
-            "run stage 1 (prepare) again with --force"
-        )
-    utterances = [_utterance(recording, supervisions[recording["id"]]) for recording in recordings]
-    return sorted(utterances, key=lambda utterance: utterance.id)
+    found = Utterances()
+    lines = (_read_jsonl(folder / name) for name in (RECORDINGS, SUPERVISIONS))
+    for recording, supervision in zip_longest(*lines, fillvalue={"id": None}):
+        try:
+            is_same = recording["id"] == supervision["id"]
+            if is_same:
+                found.append(_utterance(recording, supervision))
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise RecipeError(
+                f"{folder}: utterance {len(found) + 1} of {RECORDINGS} and {SUPERVISIONS} is not as stage 1 writes it "
+                f"({type(error).__name__}: {error}); run stage 1 (prepare) again with --force"
+            ) from None
+        if not is_same:
+            raise RecipeError(
+                f"{folder}: {RECORDINGS} and {SUPERVISIONS} differ in utterance {len(found) + 1}: '{recording['id']}' and "
+                f"'{supervision['id']}'; expected the same ids, sorted, in both; run stage 1 (prepare) again with --force"
+            )
+    if not found.ids.is_rising:
+        raise RecipeError(f"{folder}: expected utterances sorted by id, each once; run stage 1 (prepare) again with --force")
+    return found
 
 
 def has_set(manifests: Path, set_name: str) -> bool:
@@ -134,7 +184,12 @@ def read_roots(manifests: Path) -> dict[str, str]:
 
 
 def audio_path(utterance: Utterance, set_name: str, manifests: Path, site: Mapping[str, str]) -> Path:
-    """Return where the audio file of an utterance lies on this machine.
+    """Return where the audio file of an utterance lies on this machine. Raises RecipeError as `audio_root`."""
+    return audio_root(set_name, manifests, site) / utterance.path
+
+
+def audio_root(set_name: str, manifests: Path, site: Mapping[str, str]) -> Path:
+    """Return the folder on this machine that the audio paths of a set are relative to.
 
     Raises:
         RecipeError: the set or its root has no known place.
@@ -144,7 +199,7 @@ def audio_path(utterance: Utterance, set_name: str, manifests: Path, site: Mappi
         raise RecipeError(f"{manifests / ROOTS}: no root for the set '{set_name}', found {sorted(roots)}; run stage 1 again")
     root = roots[set_name]
     if root == "":
-        return manifests / utterance.path
+        return manifests
     if not site.get(root):
         raise RecipeError(
             f"set '{set_name}': the audio lies under the root '{root}', and nothing says where that is on "
@@ -153,14 +208,14 @@ def audio_path(utterance: Utterance, set_name: str, manifests: Path, site: Mappi
             "conf/site.toml or with "
             f"--set site.{root}=DIR"
         )
-    return Path(site[root]) / utterance.path
+    return Path(site[root])
 
 
 def write_utt2spk(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write lines `<utterance id> <speaker id>`, sorted by utterance id."""
     lines = sorted({f"{utterance.id} {utterance.speaker}\n" for utterance in utterances})
     with atomic_write(path) as file:
-        file.write("".join(lines))
+        file.writelines(lines)
 
 
 def read_utt2spk(path: Path) -> dict[str, str]:
@@ -169,32 +224,36 @@ def read_utt2spk(path: Path) -> dict[str, str]:
     Raises:
         RecipeError: missing file, a line without exactly two fields, or an utterance with two speakers.
     """
+    speakers: dict[str, str] = {}
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                fields = line.split()
+                if len(fields) != 2:
+                    line = line.rstrip("\n")
+                    raise RecipeError(
+                        f"{path}:{number}: expected '<utterance id> <speaker id>', found {line!r}; correct the line"
+                    )
+                if speakers.setdefault(fields[0], intern(fields[1])) != fields[1]:
+                    raise RecipeError(
+                        f"{path}:{number}: utterance '{fields[0]}' has the speakers '{speakers[fields[0]]}' and "
+                        f"'{fields[1]}'; expected one; correct the line"
+                    )
     except FileNotFoundError:
         raise RecipeError(f"{path}: not found; expected lines '<utterance id> <speaker id>'; run stage 1 (prepare)") from None
-    speakers: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split()
-        if len(fields) != 2:
-            raise RecipeError(f"{path}:{number}: expected '<utterance id> <speaker id>', found {line!r}; correct the line")
-        if speakers.setdefault(fields[0], fields[1]) != fields[1]:
-            raise RecipeError(
-                f"{path}:{number}: utterance '{fields[0]}' has the speakers '{speakers[fields[0]]}' and "
-                f"'{fields[1]}'; "
-                "expected one; correct the line"
-            )
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text ({error}); run stage 1 (prepare) again") from None
     return speakers
 
 
 def write_jsonl(path: Path, items: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines, gzipped without the time and file name that gzip puts into its header."""
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as file:
+    with (
+        atomic_write(path, "wb") as packed,
+        gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as file,
+    ):
         for item in items:
             file.write((json.dumps(item, sort_keys=True, ensure_ascii=False) + "\n").encode())
-    with atomic_write(path, "wb") as file:
-        file.write(packed.getvalue())
 
 
 def check_utterances(utterances: Iterable[Utterance], where: str) -> None:
@@ -213,13 +272,14 @@ def check_ids(rows: Iterable[tuple[str, str, str]], where: str) -> None:
     if duplicates:
         paths = [path for utterance_id, _, path in rows if utterance_id == duplicates[0]]
         raise RecipeError(
-            f"{where}: {len(duplicates)} utterance ids are there more than once; the first is '{duplicates[0]}', from "
-            f"{' and '.join(paths)}; expected each id once; rename or remove one of the files"
+            f"{where}: {len(duplicates)} utterance ids are there more than once; the first is '{printable(duplicates[0])}', from "
+            f"{' and '.join(map(printable, paths))}; expected each id once; rename or remove one of the files"
         )
+    _check_names(rows, where)
     for column, kind in ((0, "utterance"), (1, "speaker")):
         wrong = [row for row in rows if not is_valid_id(row[column])]
         if wrong:
-            shown = ", ".join(f"'{row[column]}' ({row[2]})" for row in wrong[:_NUM_SHOWN])
+            shown = ", ".join(f"'{printable(row[column])}' ({printable(row[2])})" for row in wrong[:_NUM_SHOWN])
             raise RecipeError(
                 f"{where}: {len(wrong)} {kind} ids have blanks, control characters, or a part that is empty, '.' or "
                 f"'..': {shown}; expected printable parts joined by '/'; rename the files or folders "
@@ -229,8 +289,27 @@ def check_ids(rows: Iterable[tuple[str, str, str]], where: str) -> None:
 
 def is_valid_id(text: str) -> bool:
     """Return whether a text can be an id: printable, no blank, no part that is empty, '.' or '..'."""
-    printable = text.isprintable() and not any(character.isspace() for character in text)
-    return printable and not any(part in ("", ".", "..") for part in text.split("/"))
+    is_plain = text.isprintable() and not any(character.isspace() for character in text)
+    return is_plain and not any(part in ("", ".", "..") for part in text.split("/"))
+
+
+def _check_names(rows: Iterable[tuple[str, str, str]], where: str) -> None:
+    """Raise a RecipeError for ids that are too long or that only look the same, and for paths that are no text."""
+    for name, _, path in rows:
+        if not is_text(path):
+            raise RecipeError(f"{where}: the name of '{printable(path)}' is not UTF-8 text; rename the file (see convmv)")
+        if len(name) > MAX_BYTES // 4 and len(name.encode(errors="replace")) > MAX_BYTES:
+            raise RecipeError(f"{where}: the id '{name[:40]}...' has more than {MAX_BYTES} bytes; give the file a shorter name")
+        if "\0" in path:
+            raise RecipeError(f"{where}: the path '{printable(path)}' holds a zero byte, as no name of a file does; correct it")
+    for column, kind in ((0, "utterance"), (1, "speaker")):
+        twins = lookalikes(row[column] for row in rows)
+        if twins:
+            one, other = (ascii(name) for name in twins[0])
+            raise RecipeError(
+                f"{where}: {len(twins)} {kind} ids look like others and are not the same, first {one} and {other}: accents "
+                "written in two ways (Unicode NFC and NFD); expected one way; rename the files or folders (convmv --nfc)"
+            )
 
 
 def _check_values(utterance: Utterance, where: str) -> None:
@@ -282,12 +361,17 @@ def _supervision(utterance: Utterance) -> dict[str, Any]:
 def _utterance(recording: dict[str, Any], supervision: dict[str, Any]) -> Utterance:
     sampling_rate = recording["sampling_rate"]
     start = supervision["start"]
+    if sampling_rate <= 0 or not 0 <= start < _MAX_SECONDS:
+        raise ValueError(f"sampling rate of {sampling_rate} Hz, start at {start} s")
+    texts = (supervision["speaker"], supervision["custom"]["session"], supervision["custom"]["corpus"])
+    if not all(type(text) is str for text in texts):
+        raise TypeError(f"speaker, session and sub-corpus are no texts: {texts}")
     return Utterance(
         id=recording["id"],
-        speaker=supervision["speaker"],
+        speaker=texts[0],
         gender=supervision.get("gender") or "",
-        session=supervision["custom"]["session"],
-        corpus=supervision["custom"]["corpus"],
+        session=texts[1],
+        corpus=texts[2],
         path=recording["sources"][0]["source"],
         sampling_rate=sampling_rate,
         num_samples=recording["num_samples"] - round(start * sampling_rate),
@@ -297,15 +381,18 @@ def _utterance(recording: dict[str, Any], supervision: dict[str, Any]) -> Uttera
     )
 
 
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, EOFError, ValueError) as error:
+            yield from map(json.loads, file)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise RecipeError(f"{path}: cannot be read as gzipped JSON lines ({error}); run stage 1 (prepare) again") from error
 
 
 @lru_cache(maxsize=16)
 def _roots_at(path: Path, mtime_ns: int, size: int) -> dict[str, str]:
     """Return the parsed file; its time and size are arguments so that a rewritten file is read again."""
-    return read_json(path)
+    roots = read_json(path)
+    if not isinstance(roots, dict) or not all(isinstance(name, str) for name in roots.values()):
+        raise RecipeError(f"{path}: expected set -> name of a root, found {str(roots)[:100]}; run stage 1 (prepare) again")
+    return roots

@@ -4,6 +4,7 @@ An example is one crop of one utterance; a batch is a list of examples of one le
 layout that training heads rely on: see `epoch_batches`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,41 @@ class Batch:
     examples: tuple[Example, ...]
 
 
+class Batches(Sequence[Batch]):
+    """The batches of an epoch, each made when it is asked for: a million examples as objects take 150 MB in each worker.
+
+    Args:
+        epoch: counted from 1.
+        rows_NB: N batches of B utterances.
+        lengths_N: frames of each batch.
+        first: number of the first of them within the epoch.
+    """
+
+    def __init__(self, epoch: int, rows_NB: np.ndarray, lengths_N: np.ndarray, first: int = 0) -> None:
+        self.epoch, self.rows_NB, self.lengths_N, self.first = epoch, rows_NB, lengths_N, first
+
+    def __len__(self) -> int:
+        return len(self.rows_NB)
+
+    def __getitem__(self, place):  # an int: a Batch; a slice: the Batches there
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step != 1:
+                raise ValueError(f"batches: expected a slice of neighbours, found steps of {step}")
+            return Batches(self.epoch, self.rows_NB[start:stop], self.lengths_N[start:stop], self.first + start)
+        place = range(len(self))[place]
+        number, row = self.first + place, self.rows_NB[place].tolist()
+        examples = tuple(map(Example, row, range(number * len(row), (number + 1) * len(row))))
+        return Batch(self.epoch, number, int(self.lengths_N[place]), examples)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(one == each for one, each in zip(self, other, strict=True))
+
+    __hash__ = None
+
+
 def epoch_batches(
     *,
     seed: int,
@@ -48,7 +84,7 @@ def epoch_batches(
     mined_P2: np.ndarray | None = None,
     lengths_N: np.ndarray | None = None,
     among_K: np.ndarray | None = None,
-) -> list[Batch]:
+) -> Batches:
     """The batches of one epoch.
 
     Args:
@@ -93,7 +129,7 @@ def epoch_batches(
     rng = generator(seed, "order", epoch)
     count = examples_per_epoch or len(labels)
     if sampling == "whole":
-        return _batches(epoch, *_whole(rng, _lengths(lengths_N, labels), count, batch_size, min_frames, max_frames))
+        return Batches(epoch, *_whole(rng, _lengths(lengths_N, labels), count, batch_size, min_frames, max_frames))
     if sampling == "pairs":
         weights_N = _pair_weights(pair_weights, lengths_N, labels)
         rows = _pairs(rng, SpeakerIndex.of(labels), weights_N, count, batch_size, pair_same_file, mined_P2)
@@ -104,7 +140,7 @@ def epoch_batches(
         size = min(batch_size, len(order))
         rows = order[: len(order) // size * size].reshape(-1, size)
         rows = rows if among_K is None else among_K[rows]
-    return _batches(epoch, rows, rng.integers(min_frames, max_frames + 1, size=len(rows)))
+    return Batches(epoch, rows, rng.integers(min_frames, max_frames + 1, size=len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +165,6 @@ class SpeakerIndex:
     def utterances(self, speaker: int) -> np.ndarray:
         """Indices of a speaker's utterances."""
         return self.order_N[self.first_S[speaker] : self.first_S[speaker] + self.size_S[speaker]]
-
-
-def _batches(epoch: int, rows: np.ndarray, lengths: np.ndarray) -> list[Batch]:
-    """Batches of the utterances `[batches, size]`, in this order."""
-    size = rows.shape[1]
-    return [
-        Batch(epoch, number, length, tuple(map(Example, row, range(number * size, (number + 1) * size))))
-        for number, (row, length) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True))
-    ]
 
 
 def _round_robin(rng: np.random.Generator, items: np.ndarray, count: int) -> np.ndarray:

@@ -14,10 +14,10 @@ BANK_KINDS = {"noise": "noise", "music": "music", "babble": "speech", "reverb": 
 
 
 class Bank(Protocol):
-    """Sounds to augment with, of the kinds "noise", "music", "speech", "rir", all at the settings' sampling rate.
+    """Sounds to augment with, of the kinds "noise", "music", "babble", "speech", "rir", all at the settings' sampling rate.
 
-    Kaldi's reverberation draws evenly from small and medium rooms; here every response in the bank is equally
-    likely.
+    Babble is made of "babble" where there is some (MUSAN's speech, as Kaldi, clovaai and WeSpeaker do), else of "speech",
+    the training speech.
     """
 
     def num(self, kind: str) -> int:
@@ -28,6 +28,9 @@ class Bank(Protocol):
 
     def get(self, kind: str, index: int, start: int, num_samples: int) -> np.ndarray:
         """Returns num_samples float32 samples in +-1 from `start` on."""
+
+    def cumulative_shares(self, kind: str) -> np.ndarray | None:
+        """Returns up to which number from 0 to 1 a draw is each sound, `[N]`, the last one 1; None: all are equally likely."""
 
 
 def augment(signal_W: np.ndarray, rng: np.random.Generator, settings: Augment, bank: Bank) -> tuple[np.ndarray, str]:
@@ -97,9 +100,20 @@ def check_bank(settings: Augment, bank: Bank) -> None:
 
 
 def _check_sounds(kind: str, reason: str, bank: Bank) -> None:
-    sounds = BANK_KINDS.get(kind)
-    if sounds is not None and bank.num(sounds) == 0:
+    sounds = _sounds_of(kind, bank) if kind in BANK_KINDS else ""
+    if sounds and bank.num(sounds) == 0:
         raise ValueError(f"{reason}: expected sounds of the kind {sounds!r} in the bank, found none")
+
+
+def _sounds_of(kind: str, bank: Bank) -> str:
+    return "babble" if kind == "babble" and bank.num("babble") else BANK_KINDS[kind]
+
+
+def _draw_index(sounds: str, rng: np.random.Generator, bank: Bank) -> int:
+    cumulative_N = bank.cumulative_shares(sounds)
+    if cumulative_N is None:
+        return int(rng.integers(bank.num(sounds)))
+    return int(np.searchsorted(cumulative_N, rng.random(), side="right"))
 
 
 def _draw_kind(kinds: tuple[str, ...], rng: np.random.Generator, settings: Augment) -> str:
@@ -115,7 +129,7 @@ def _apply(kind: str, signal_W: np.ndarray, rng: np.random.Generator, settings: 
         band = settings.band_kinds[int(rng.integers(len(settings.band_kinds)))]
         return apply_band(band, signal_W, settings.sampling_rate), f"band:{band}"
     if kind == "reverb":
-        index = int(rng.integers(bank.num("rir")))
+        index = _draw_index("rir", rng, bank)
         return reverberate(signal_W, bank.get("rir", index, 0, bank.length("rir", index))), f"reverb[{index}]"
     if kind == "babble":
         return _babble(signal_W, rng, settings, bank)
@@ -126,7 +140,8 @@ def _apply(kind: str, signal_W: np.ndarray, rng: np.random.Generator, settings: 
 
 def _babble(signal_W: np.ndarray, rng: np.random.Generator, settings: Augment, bank: Bank) -> tuple[np.ndarray, str]:
     num_talkers = int(rng.integers(settings.babble_min_speakers, settings.babble_max_speakers + 1))
-    talkers = [_draw_sound("speech", len(signal_W), rng, bank) for _ in range(num_talkers)]
+    sounds = _sounds_of("babble", bank)
+    talkers = [_draw_sound(sounds, len(signal_W), rng, bank) for _ in range(num_talkers)]
     snrs = [_draw_snr("babble", rng, settings) for _ in talkers]
     words = "+".join(_words("babble", index, snr, sound_W) for (index, sound_W), snr in zip(talkers, snrs, strict=True))
     return babble(signal_W, [sound_W for _, sound_W in talkers], snrs), words
@@ -141,7 +156,7 @@ def _row_of_noises(signal_W: np.ndarray, rng: np.random.Generator, settings: Aug
     pause = round(settings.noise_interval * settings.sampling_rate)
     mixed_W, words, start = signal_W.copy(), [], 0
     while start < len(signal_W):
-        index = int(rng.integers(bank.num("noise")))
+        index = _draw_index("noise", rng, bank)
         length = min(bank.length("noise", index), len(signal_W) - start)
         noise_W = np.asarray(bank.get("noise", index, 0, length), dtype=np.float32)
         snr_db = _draw_snr("noise", rng, settings)
@@ -153,7 +168,7 @@ def _row_of_noises(signal_W: np.ndarray, rng: np.random.Generator, settings: Aug
 
 def _draw_sound(kind: str, num_samples: int, rng: np.random.Generator, bank: Bank) -> tuple[int, np.ndarray]:
     """Returns a sound of the bank from a random start on, repeated if it is too short; reads no more than needed."""
-    index = int(rng.integers(bank.num(kind)))
+    index = _draw_index(kind, rng, bank)
     length = bank.length(kind, index)
     if length <= num_samples:
         return index, fit_length(bank.get(kind, index, 0, length), num_samples, rng)

@@ -75,6 +75,7 @@ class Augment:
     seed: int = 1  # of the copies; online augmentation is drawn from the seed of the training run
     sampling_rate: int = 16000  # Hz, of the signals and of all sounds in the bank
     copies: tuple[str, ...] = ()  # mode copies: Kaldi's four: reverb, noise, music, babble; or codec, band
+    copies_share: float = 1.0  # mode copies: share of these copies that are made, drawn; those of another speed all are
     p_augment: float = 0.0  # mode online: probability that an example is augmented
     p_noise: float = 0.0  # relative weight
     p_music: float = 0.0  # relative weight
@@ -175,12 +176,16 @@ class Augment:
             check_choice("augment.copies", kind, ONLINE_KINDS)
         check(len(set(self.copies)) == len(self.copies), "augment.copies", "no kind twice", self.copies)
         check(self.num_copies > 0, "augment.copies, speed_factors", "at least one in mode copies", self.copies)
+        check(0 < self.copies_share <= 1, "augment.copies_share", "over 0 and up to 1", self.copies_share)
+        fits = self.copies_share == 1 or len(self.copies) > 0
+        check(fits, "augment.copies_share", "1 where there are none of these copies", self.copies_share)
         unused = [f"p_{kind}" for kind, weight in self.weights.items() if weight > 0]
         unused += [key for key in ("p_augment", "reverb_then_noise") if getattr(self, key) > 0]
         check(not unused, "augment", "no probabilities in mode copies", unused)
 
     def _check_online(self) -> None:
         check(not self.copies, "augment.copies", "none in mode online", self.copies)
+        check(self.copies_share == 1, "augment.copies_share", "1 in mode online", self.copies_share)
         weights = self.weights
         check(
             (sum(weights.values()) > 0) == (self.p_augment > 0),

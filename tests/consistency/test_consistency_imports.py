@@ -65,6 +65,7 @@ TABLE |= {f"steps.{verb}": {"numpy", "torch", "matplotlib", "safetensors", *NOUN
 TABLE["steps.prepare"] |= {"local"}
 TABLE["steps.check"] = {"steps.core", *(f"steps.{verb}" for verb in VERBS)}
 TABLE["steps.download"] = {"steps.core", "local"}
+TABLE["steps.transcode"] = {"numpy", "soundfile", "steps.core", "steps.data", "local"}
 TABLE["steps.convert"] = {"steps.core", "steps.nnet", "steps.signal"}
 
 # Arrays in, arrays out: these open no files.

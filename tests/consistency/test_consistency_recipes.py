@@ -98,7 +98,7 @@ def test_a_shared_settings_file_sets_only_what_is_used(path):
 
 
 def test_every_section_that_may_be_written_is_read_by_a_stage():
-    assert set(SECTIONS) | {"recipe", "site", "launch"} >= set(config.SECTIONS)
+    assert set(SECTIONS) | {"recipe", "site", "launch", "transcode"} >= set(config.SECTIONS)
     assert set(SECTIONS) <= set(config.SECTIONS)
 
 
@@ -107,6 +107,13 @@ def test_published_figures_are_whole(recipe):
     rows = read_facts(recipe).published  # raises for a row that is not whole
     figures = [(row.system, row.list, row.source, *row.min_dcf) for row in rows]
     assert len(set(figures)) == len(figures), "a figure is published twice by one source"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=_named)
+def test_a_figure_published_of_a_sweep_is_that_of_a_point_it_has(recipe):
+    for system in {row.system for row in read_facts(recipe).published if "." in row.system}:
+        sweep, _, point = system.partition(".")
+        assert point in {each.name for each in read_sweep(recipe / "sweeps" / f"{sweep}.toml").points}, system
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=_named)

@@ -1,6 +1,7 @@
 """Claims about steps.data.archive; kaldiio and lhotse are the outside readers."""
 
 import os
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from steps.core.errors import RecipeError
 from steps.data import archive as archives
 from steps.data import ark_rows
 from steps.data.archive import Archive
+from steps.data.feature_manifest import FEATURES, write_feature_manifest
 from steps.data.lhotse_reader import use_kaldiio_in_lhotse
 from steps.data.manifests import Utterance, write_set
 
@@ -65,6 +67,31 @@ def test_load_rows_returns_the_rows_and_refuses_others(tmp_path, items):
     for start, count in ((0, num + 1), (-1, 2), (num, 1)):
         with pytest.raises(ValueError, match="s/3"):
             archive.load_rows(name, start, count)
+
+
+def test_scps_of_others_need_not_be_sorted(tmp_path):
+    archive = write(tmp_path, MATRICES)
+    lines = (tmp_path / "feats.scp").read_text().splitlines()
+    first = lines[0].split(" ")[1]
+    (tmp_path / "feats.scp").write_text("\n".join([f"s/3 {first}", *lines[::-1]]))
+    again = Archive(tmp_path)
+    assert again.ids == archive.ids == sorted(MATRICES)
+    for name, array in MATRICES.items():  # of two lines of s/3 the last one counts
+        np.testing.assert_array_equal(again[name], array)
+    assert list(again.shapes()) == [array.shape for array in MATRICES.values()]
+    assert list(again.places()) == [archive.place(name) for name in archive]
+
+
+def test_an_entry_of_an_archive_takes_forty_bytes_beside_its_id(tmp_path):
+    archives.write_ark(tmp_path / "x.ark", [("a", np.ones((3, 2)))])
+    names = [f"id{number // 180:05d}/abcdefghijk/{number:05d}" for number in range(20_000)]
+    archives.write_scp(tmp_path, (f"{name} x.ark:2" for name in names))
+    archive = Archive(tmp_path)
+    assert archive.ids == names
+    assert (
+        len(pickle.dumps(archive)) / len(names) < len(names[0]) + 40
+    )  # what a worker that is spawned gets; forked ones share it
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(archive))[names[777]], np.ones((3, 2)))
 
 
 def test_a_renamed_folder_is_read_as_before(tmp_path):
@@ -154,8 +181,8 @@ def feature_set(tmp_path):
     ]  # fmt: skip
     write_set(tmp_path / "manifests" / "test", utterances)
     settings = SimpleNamespace(type="fbank", sampling_rate=16000, frame_shift=0.01)
-    archives.write_feature_manifest(tmp_path / "feats", tmp_path / "manifests" / "test", settings)
-    return FeatureSet.from_file(tmp_path / "feats" / archives.FEATURES).with_path_prefix(tmp_path / "feats")
+    write_feature_manifest(tmp_path / "feats", tmp_path / "manifests" / "test", settings)
+    return FeatureSet.from_file(tmp_path / "feats" / FEATURES).with_path_prefix(tmp_path / "feats")
 
 
 def test_lhotse_loads_the_features_with_kaldiio(feature_set, monkeypatch):

@@ -1,11 +1,19 @@
 """Claims about steps.data.audio; the files are written by soundfile."""
 
+import struct
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
 from steps.core.errors import RecipeError
+from steps.data import audio, audio_aac
 from steps.data.audio import AudioInfo, audio_info, check_audio, inspect_audio, read_audio
+from steps.data.audio_aac import Decoded
+from steps.data.audio_headers import check_length, scan_mp3
+from steps.data.audio_levels import Levels
 
 RATE = 16000
 
@@ -35,13 +43,15 @@ def test_every_format_is_read_as_float32_mono_in_unit_range(tmp_path, wave_W, su
     assert audio_info(path) == AudioInfo(sampling_rate=RATE, num_samples=len(samples_W), num_channels=1)
 
 
-@pytest.mark.parametrize(("suffix", "form", "subtype"), FORMATS[:4])
+@pytest.mark.parametrize(("suffix", "form", "subtype"), FORMATS)
 def test_a_part_is_the_part_of_the_whole(tmp_path, wave_W, suffix, form, subtype):
     path = tmp_path / f"a.{suffix}"
-    soundfile.write(path, wave_W, RATE, format=form, subtype=subtype)
+    soundfile.write(path, np.tile(wave_W, 10), RATE, format=form, subtype=subtype)
     whole_W, _ = read_audio(path)
-    part_W, _ = read_audio(path, start_sample=5000, num_samples=700)
-    np.testing.assert_allclose(part_W, whole_W[5000:5700], atol=1e-6)
+    for start in (1, 5000, 100_000):  # libsndfile itself lands beside that place in MP3 and Ogg
+        part_W, _ = read_audio(path, start_sample=start, num_samples=700)
+        np.testing.assert_allclose(part_W, whole_W[start : start + 700], atol=1e-6)
+    assert len(read_audio(path, start_sample=len(whole_W))[0]) == 0
 
 
 def test_the_channel_asked_for_is_returned(tmp_path, wave_W):
@@ -116,3 +126,197 @@ def test_aac_is_decoded(tmp_path, wave_W):
     samples_W, rate = read_audio(tmp_path / "a.m4a", num_samples=RATE // 2)
     assert (rate, len(samples_W)) == (RATE, RATE // 2)
     assert check_audio(tmp_path / "a.m4a") == ""
+
+
+def chunk(name: bytes, content: bytes, length: int | None = None, order: str = "<") -> bytes:
+    return name + struct.pack(f"{order}I", len(content) if length is None else length) + content + b"\0" * (len(content) % 2)
+
+
+def riff(*chunks: bytes, name: bytes = b"RIFF", order: str = "<") -> bytes:
+    body = b"WAVE" + chunk(b"fmt ", struct.pack(f"{order}HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16), order=order) + b"".join(chunks)
+    return name + struct.pack(f"{order}I", len(body)) + body
+
+
+SAMPLES = np.random.default_rng(1).integers(-9000, 9000, 1000).astype("<i2").tobytes()
+DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, 2000, 1000, 0))
+TAG = chunk(b"LIST", b"INFOISFT\x05\0\0\0Lavf\0")
+LENGTHS = {
+    "plain": (riff(chunk(b"data", SAMPLES)), "", ""),
+    "a tag before and one behind": (riff(TAG, chunk(b"data", SAMPLES), TAG), "", ""),
+    "one byte of padding is missing": (riff(chunk(b"data", SAMPLES[:-1], 1999))[:-1], "", ""),
+    "zeros up to a sector": (riff(chunk(b"data", SAMPLES)) + b"\0" * 60, "", ""),
+    "big end first": (riff(chunk(b"data", SAMPLES, order=">"), name=b"RIFX", order=">"), "", ""),
+    "a sample too few": (riff(chunk(b"data", SAMPLES))[:-4], "is cut short: its header announces 2000 bytes", ""),
+    "more than announced": (riff(chunk(b"data", SAMPLES, 800)), "has 1200 bytes behind the 800 bytes of samples", ""),
+    "a tag that is cut": (riff(chunk(b"data", SAMPLES), chunk(b"LIST", b"INFO" * 40, 4000)), "has 168 bytes behind", ""),
+    "ffmpeg into a pipe": (riff(chunk(b"data", SAMPLES, 0xFFFFFFFF)), "", "its header does not say how long it is"),
+    "SoX into a pipe": (riff(chunk(b"data", SAMPLES, 0x7FFFFFDB)), "", "its header does not say how long it is"),
+    "RF64": (riff(DS64, chunk(b"data", SAMPLES, 0xFFFFFFFF), name=b"RF64"), "", ""),
+    "RF64 cut": (
+        riff(DS64, chunk(b"data", SAMPLES[:-8], 0xFFFFFFFF), name=b"RF64"),
+        "is cut short: its header announces 2000",
+        "",
+    ),
+    "no samples at all": (riff(), "", ""),
+}
+
+
+@pytest.mark.parametrize("case", LENGTHS)
+def test_the_length_in_a_wav_header_is_held_against_the_bytes(tmp_path, case):
+    content, problem, remark = LENGTHS[case]
+    (tmp_path / "a.wav").write_bytes(content)
+    found = check_length(tmp_path / "a.wav")
+    assert found.problem.startswith(problem) if problem else not found.problem
+    assert found.remark.startswith(remark) if remark else not found.remark
+
+
+def test_a_sphere_file_that_was_cut_is_found(tmp_path, wave_W):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, wave_W, RATE, format="NIST", subtype="PCM_16")
+    assert inspect_audio(path)[1:] == ("", "")
+    path.write_bytes(path.read_bytes()[:-2])
+    assert check_audio(path) == "is cut short: its header announces 32000 bytes of samples, 31998 are there"
+
+
+@pytest.mark.parametrize("form", ["ogg", "opus"])
+def test_an_ogg_file_ends_with_a_whole_page_that_says_so(tmp_path, wave_W, form):
+    path = tmp_path / f"a.{form}"
+    soundfile.write(path, np.tile(wave_W, 8), RATE, format="OGG", subtype="OPUS" if form == "opus" else "VORBIS")
+    content = path.read_bytes()
+    assert inspect_audio(path)[1:] == ("", "")
+    for size in (len(content) - 1, len(content) // 2):
+        path.write_bytes(content[:size])
+        assert check_audio(path) == "is cut short: its last Ogg page is not whole"
+    path.write_bytes(content[: content.rfind(b"OggS")])  # between two pages
+    found = inspect_audio(path)
+    assert (found.problem, found.remark) == ("", "its Ogg stream has no end mark: it may have been cut short")
+
+
+def mp3_frames(path: Path, noise_W: np.ndarray, quality: float) -> bytes:
+    """MP3 frames of one bit rate, without the first one, which says how many there are."""
+    soundfile.write(path, noise_W, RATE, bitrate_mode="CONSTANT", compression_level=quality)
+    content = path.read_bytes()
+    return content[content.index(content[:2], 4) :]
+
+
+def test_an_mp3_file_of_which_a_part_would_be_read_is_found(tmp_path):
+    noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * RATE), tmp_path / "a.mp3"
+    path.write_bytes(mp3_frames(path, noise_W, 0.0) + mp3_frames(path, noise_W, 0.9))  # the length is guessed from the first
+    there, frames = len(soundfile.read(path)[0]), scan_mp3(path)
+    assert abs(frames.num_samples - 2 * len(noise_W)) < 8 * 576
+    assert there < 0.9 * frames.num_samples
+    assert check_audio(path).startswith(f"is read up to sample {there} of {frames.num_samples}, as its header does not say")
+
+
+def test_an_mp3_file_that_was_cut_is_found_where_it_says_its_length(tmp_path):
+    noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * RATE), tmp_path / "a.mp3"
+    soundfile.write(path, noise_W, RATE, bitrate_mode="VARIABLE", compression_level=0.5)
+    whole = scan_mp3(path)
+    assert (whole.has_count, abs(whole.num_samples - len(noise_W)) < 4 * 1152) == (True, True)
+    assert check_audio(path) == ""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    assert "is cut short: 96000 samples announced" in check_audio(path)
+    path.write_bytes(content[content.index(content[:2], 4) :])
+    assert scan_mp3(path) == (whole.num_samples, False)
+    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + b"\0" * 128 + content + b"TAG" + b"\0" * 125)
+    assert scan_mp3(path) == whole
+    path.write_bytes(b"no frames")
+    assert scan_mp3(path) is None
+
+
+def flac_with(path: Path, wave_W: np.ndarray, num_samples: int) -> Path:
+    """A FLAC file whose header announces another number of samples: the last 36 bits before the checksum."""
+    soundfile.write(path, wave_W, RATE)
+    content = bytearray(path.read_bytes())
+    value = int.from_bytes(content[18:26], "big")
+    content[18:26] = (value >> 36 << 36 | num_samples).to_bytes(8, "big")
+    path.write_bytes(content)
+    return path
+
+
+def test_a_header_cannot_ask_for_more_memory_than_the_file_fills(tmp_path, wave_W):
+    tracemalloc.start()
+    try:
+        found = {num: check_audio(flac_with(tmp_path / "a.flac", wave_W, num)) for num in (0, RATE, RATE + 1, 2**31, 2**36 - 1)}
+        assert len(read_audio(tmp_path / "a.flac")[0]) == RATE
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert found[RATE] == ""
+    assert found[0] == ""
+    assert found[RATE + 1]
+    assert "announces 2147483648 samples, which its" in found[2**31]
+    assert "announces 68719476735 samples, which its" in found[2**36 - 1]
+
+
+@pytest.mark.parametrize(("suffix", "form", "subtype"), FORMATS)
+def test_blocks_put_together_are_the_whole(tmp_path, wave_W, monkeypatch, suffix, form, subtype):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.tile(np.stack([wave_W, -wave_W], axis=1), (8, 1)), RATE, format=form, subtype=subtype)
+    whole_W, info = read_audio(path, channel=1)[0], inspect_audio(path, channel=1)
+    monkeypatch.setattr(audio, "_BLOCK", 2000)
+    np.testing.assert_allclose(read_audio(path, channel=1)[0], whole_W, atol=1e-6)
+    np.testing.assert_allclose(read_audio(path, 7500, 4100, channel=1)[0], whole_W[7500:11600], atol=1e-6)
+    assert inspect_audio(path, channel=1) == info
+
+
+def test_levels_are_those_of_their_definitions_however_they_are_taken_in(wave_W):
+    samples_W = np.clip(4 * wave_W + 0.2, -1, 1)
+    levels = Levels()
+    for part_W in np.split(samples_W, [0, 1, 700, 15000]):
+        levels.add(part_W)
+    mean, level = samples_W.mean(), np.sqrt((samples_W**2).mean())
+    assert levels.problem == ""
+    assert levels.remarks == [
+        f"DC offset: its mean is {mean:.3g} of full scale, {mean / level:.0%} of its level",
+        f"clipping: {np.mean(np.abs(samples_W) >= 0.99):.1%} of its samples are at full scale",
+    ]
+    assert (levels.num_samples, levels.peak) == (len(samples_W), 1.0)
+    levels.add(np.array([np.nan, np.inf, 1e30], dtype=np.float32))
+    assert levels.problem == "has 2 samples that are NaN or infinite"
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "words"),
+    [(1, 0, ""), (1, 0.5, "DC offset"), (1, -0.5, "DC offset"), (2.4, 0, ""), (2.6, 0, "clipping"), (6, 0, "beyond full scale"),
+     (0.003, 0, ""), (0.002, 0, "nearly silent"), (0.0001, 0.0005, "nearly silent")],
+)  # fmt: skip
+def test_ordinary_speech_has_no_remark(wave_W, factor, offset, words):
+    levels = Levels()
+    levels.add((factor * wave_W + offset).astype(np.float32))
+    assert [each.split(":")[0] for each in levels.remarks] == ([words] if words else [])
+
+
+def test_aac_is_decoded_once_and_told_by_its_content(tmp_path, wave_W, monkeypatch):
+    calls = []
+
+    def decode(path: Path) -> Decoded:
+        calls.append(path.name)
+        return Decoded(wave_W[:, None], RATE, 2.0 if path.name == "cut.m4a" else 1.0)
+
+    monkeypatch.setattr(audio_aac, "decode", decode)
+    for name in ("a.m4a", "a.wav", "cut.m4a", "b.aac"):
+        (tmp_path / name).write_bytes(b"\xff\xf1\x60\x40" * 9 if name == "b.aac" else b"\0\0\0\x1cftypM4A " + b"\0" * 50)
+    info = AudioInfo(sampling_rate=RATE, num_samples=RATE, num_channels=1)
+    assert inspect_audio(tmp_path / "a.m4a") == (info, "", "")
+    assert inspect_audio(tmp_path / "b.aac", decode=False) == (info, "", "")
+    assert inspect_audio(tmp_path / "a.wav").remark == "holds MPEG-4 audio, which .wav does not say"
+    assert inspect_audio(tmp_path / "cut.m4a").problem == "is cut short: 2.00 s announced, 1.00 s there"
+    assert calls == ["a.m4a", "b.aac", "a.wav", "cut.m4a"]
+    soundfile.write(tmp_path / "wav.m4a", wave_W, RATE, format="WAV")
+    assert inspect_audio(tmp_path / "wav.m4a").remark == "holds WAV, which .m4a does not say"
+    assert len(read_audio(tmp_path / "a.wav", 10, 20)[0]) == 20
+    assert calls[4:] == ["a.wav"]
+
+
+def test_a_sampling_rate_that_cannot_be_is_a_damaged_header(tmp_path, wave_W):
+    for rate, words in (
+        (8000, ""),
+        (192_000, ""),
+        (999, "sampling rate of 999 Hz"),
+        (2**31 - 1, "sampling rate of 2147483647 Hz"),
+    ):
+        soundfile.write(tmp_path / "a.wav", wave_W, rate)
+        assert words in check_audio(tmp_path / "a.wav")
+        assert bool(check_audio(tmp_path / "a.wav", decode=False)) == bool(words)

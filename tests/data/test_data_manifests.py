@@ -1,6 +1,7 @@
 """Claims about steps.data.manifests; lhotse is the outside reader."""
 
 import gzip
+import tracemalloc
 from dataclasses import replace
 
 import lhotse
@@ -30,7 +31,47 @@ ITEMS = [
 
 def test_read_set_returns_what_was_written_sorted_by_id(tmp_path):
     manifests.write_set(tmp_path / "test", ITEMS)
-    assert manifests.read_set(tmp_path, "test") == sorted(ITEMS, key=lambda item: item.id)
+    assert list(manifests.read_set(tmp_path, "test")) == sorted(ITEMS, key=lambda item: item.id)
+
+
+def test_utterances_are_a_sequence_and_read_once(tmp_path):
+    manifests.write_set(tmp_path / "test", ITEMS)
+    found, expected = manifests.read_set(tmp_path, "test"), sorted(ITEMS, key=lambda item: item.id)
+    assert (found[1], found[-1], found[1:], len(found)) == (expected[1], expected[-1], expected[1:], 3)
+    assert (list(found.ids), list(found.speakers)) == (["a/1", "a/ü", "b/2"], ["a", "a", "b"])
+    assert manifests.read_set(tmp_path, "test") is found
+    manifests.write_set(tmp_path / "test", ITEMS[:2])
+    assert list(manifests.read_set(tmp_path, "test")) == expected[::2]
+
+
+def test_a_million_utterances_would_take_two_hundred_megabytes(tmp_path):
+    num = 4000
+    ids = [f"id{number // 180:05d}/abcdefghij{number // 8 % 10}/{number:05d}" for number in range(num)]
+    manifests.write_set(tmp_path / "train", (utterance(name, path=f"vox2/dev/aac/{name}.m4a") for name in ids))
+    manifests._set_at.cache_clear()
+    tracemalloc.start()
+    found = manifests.read_set(tmp_path, "train")
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == num
+    assert held / num < 200  # bytes; as objects about 500, and as parsed JSON 5,000
+    assert most / num < 400
+
+
+@pytest.mark.parametrize("kept", [slice(0, 2), slice(1, 3), slice(None, None, -1)])
+def test_files_of_a_set_that_differ_are_refused(tmp_path, kept):
+    manifests.write_set(tmp_path / "test", ITEMS)
+    path = tmp_path / "test" / manifests.SUPERVISIONS
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(lines[kept])))
+    with pytest.raises(RecipeError, match="differ in utterance . expected the same ids".replace(" . ", ".*")):
+        manifests.read_set(tmp_path, "test")
+    recordings = tmp_path / "test" / manifests.RECORDINGS
+    both = gzip.decompress(recordings.read_bytes()).splitlines(keepends=True)[::-1]
+    recordings.write_bytes(gzip.compress(b"".join(both)))
+    path.write_bytes(gzip.compress(b"".join(lines[::-1])))
+    with pytest.raises(RecipeError, match="sorted by id"):
+        manifests.read_set(tmp_path, "test")
 
 
 def test_written_set_has_the_same_bytes_in_any_order_and_place(tmp_path):

@@ -1,5 +1,6 @@
 """The order of examples: how often each comes, and that seed and epoch are all that decides it."""
 
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_each_example_has_a_draw_of_its_own():
     assert [example.draw for batch in found for example in batch.examples] == list(range(60))
     assert [batch.number for batch in found] == list(range(15))
     assert {batch.epoch for batch in found} == {1}
+
+
+def test_batches_are_made_when_asked_for_and_keep_their_numbers():
+    found = batches(examples_per_epoch=20, batch_size=3)
+    every = list(found)
+    assert [batch.number for batch in every] == list(range(6))
+    assert [example.draw for batch in every for example in batch.examples] == list(range(18))
+    assert (found[2:5], found[-1], found[4:][1:]) == (every[2:5], every[-1], every[5:])
+    assert found != every[:5]
+    assert found != [*every[:5], every[0]]
+    for beyond in (6, -7):
+        with pytest.raises(IndexError):
+            found[beyond]
+    assert len(pickle.dumps(batches(examples_per_epoch=20_000))) < 20_000 * 12  # what an epoch is for a worker
 
 
 def test_batches_are_full_and_the_rest_is_left_out():

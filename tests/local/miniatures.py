@@ -12,7 +12,7 @@ from local.listing.corpus import CorpusSettings
 def write_audio(path: Path, seed: int = 0, rate: int = 16000, form: str | None = None, channels: int = 1) -> Path:
     """Write noise that the seed decides, in the format of the suffix or of `form` (libsndfile's name of one)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (160 + seed % 50, channels))
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (rate // 40 + seed % 50, channels))  # a frame and more
     soundfile.write(path, samples, rate, format=form, subtype="PCM_16")
     return path
 

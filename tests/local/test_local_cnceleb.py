@@ -100,8 +100,10 @@ def test_the_list_and_the_sets_are_compared_with_the_documented_ones(original, t
         run(original, tmp_path / "y", wrong_counts="refuse")
     monkeypatch.setattr(cnceleb, "TRIALS", Counts(trials=12, targets=4))
     run(original, tmp_path / "z", wrong_counts="refuse")
-    assert "eval/test: 6 utterances, 3 speakers; as documented" in caplog.text
-    assert "cnceleb2 train: 4 utterances, 2 speakers; what it should hold is not documented" in caplog.text
+    said = " ".join(caplog.text.split())
+    assert "eval/test 3 / 3 6 / 6 as documented" in said
+    assert "cnceleb2 train 2 4 what it should hold is not documented" in said
+    assert "trials.lst 12 / 12 4 / 4 as documented" in said
 
 
 def test_a_changed_list_is_noticed(original, tmp_path):

@@ -23,7 +23,7 @@ GIVEN = {"trials": "t.txt", "split": "test"}
 
 def write_audio(path: Path, seed: int = 0, rate: int = RATE, channels: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (200 + seed, channels))
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (rate // 40 + seed, channels))  # prepare.min_duration and more
     soundfile.write(path, samples, rate)
     return path
 

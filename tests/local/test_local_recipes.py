@@ -34,7 +34,7 @@ RECIPES = {
 
 
 def make_banks(folder: Path) -> None:
-    for name in ("musan/noise/free-sound/n", "musan/music/fma/m"):
+    for name in ("musan/noise/free-sound/n", "musan/music/fma/m", "musan/speech/librivox/s"):
         write_audio(folder / f"{name}.wav")
     for size in ("smallroom", "mediumroom"):
         write_audio(folder / "RIRS_NOISES" / "simulated_rirs" / size / "Room001" / "Room001-00001.wav")

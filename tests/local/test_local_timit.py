@@ -143,10 +143,10 @@ def test_counts_are_those_of_all_files_whoever_is_used(original, tmp_path, monke
         run(original, tmp_path / "x", wrong_counts="refuse")
     monkeypatch.setattr(timit, "_SPEAKERS", {"TRAIN": 4, "TEST": 4})
     run(original, tmp_path / "y", wrong_counts="refuse", test_list=2)
-    assert "TEST: 40 utterances, 4 speakers; as documented" in caplog.text
+    assert "TEST 4 / 4 40 / 40 as documented" in " ".join(caplog.text.split())
     assert "used as test: 20 sentences of 2 speakers" in caplog.text
     run(original, tmp_path / "z", wrong_counts="refuse", sa_sentences=False, halves=False)
-    assert "TRAIN: 32 utterances, 4 speakers; as documented" in caplog.text
+    assert "TRAIN 4 / 4 32 / 32 as documented" in " ".join(caplog.text.split())
 
 
 @pytest.mark.parametrize(

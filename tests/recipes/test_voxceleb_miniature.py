@@ -79,9 +79,10 @@ def test_stage_1_of_the_recipe_runs_on_it(miniature, tmp_path, monkeypatch):
     arguments = ["--config", "recipes/voxceleb/resnet34_256_aam.toml", "--out", str(tmp_path / "m")]
     arguments += ["--set", f"site.corpus={miniature.folder}", "--set", "prepare.dev_speakers=2"]
     arguments += ["--set", "prepare.other_lists=warn"]  # they are none of those that were published
+    arguments += ["--set", "prepare.calibration=pairs"]  # all clips are short
     assert run(prepare.STAGE, arguments, configure("prepare")) == 0
     out = tmp_path / "m"
-    assert all(has_set(out, name) for name in ("train", "dev", "test", "noise", "music", "rir"))
+    assert all(has_set(out, name) for name in ("train", "dev", "test", "noise", "music", "rir", "babble"))
     assert len({item.speaker for item in read_set(out, "train")}) == 6
     assert sorted(path.stem for path in (out / "trials").iterdir()) == [
         "vox1_e", "vox1_e_cleaned", "vox1_h", "vox1_h_cleaned", "vox1_o", "vox1_o_cleaned",

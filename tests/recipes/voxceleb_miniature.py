@@ -1,7 +1,8 @@
 """A miniature of VoxCeleb, MUSAN and RIRS_NOISES in the layout and with the oddities of the real ones, of synthetic voices.
 
     miniature = make_miniature(tmp_path / "data")
-    ./run.sh --recipe voxceleb --data <that folder> --set prepare.dev_speakers=2 --set prepare.other_lists=warn
+    ./run.sh --recipe voxceleb --data <that folder> --set prepare.dev_speakers=2 --set prepare.other_lists=warn \
+        --set prepare.calibration=pairs
 
 Training speakers are in vox2/dev/aac (WAV files in a folder of that name, as some converters leave them; with `m4a=True` those
 of two speakers are AAC), test speakers in vox1/test/wav, a few more in vox1/dev/wav for the lists E and H. A seed gives the same

@@ -30,8 +30,8 @@ RECIPE = Path("recipes/voxceleb")
 STAGES = {module.STAGE.name: module.STAGE for module in (prepare, extract, augment, train, embed, score)}
 # Six training speakers and two updates: what would need more is set to less, whatever the system asks for.
 SHORT = (
-    "prepare.dev_speakers=2", "prepare.dev_min_utterances=2", "prepare.other_lists=warn", "train.epochs=1",
-    "train.examples_per_epoch=8",
+    "prepare.dev_speakers=2", "prepare.dev_min_utterances=2", "prepare.other_lists=warn",
+    "prepare.calibration=pairs", "train.epochs=1", "train.examples_per_epoch=8",
     "train.batch_size=4",
     "train.average=1", "train.warmup_epochs=0", "train.margin_start_epoch=0", "train.margin_end_epoch=0", "train.threads=1",
     "train.patience=0", "score.replicates=10", "embed.threads=1",

@@ -116,6 +116,9 @@ def test_mode_none_switches_everything_off():
         ({"mode": "copies"}, "augment.copies"),
         ({"mode": "copies", "copies": ("noise", "noise")}, "augment.copies"),
         ({"mode": "copies", "copies": ("noise",), "p_noise": 1.0}, "no probabilities.*p_noise"),
+        ({"mode": "copies", "copies": ("noise",), "copies_share": 0.0}, "augment.copies_share"),
+        ({"mode": "copies", "speed_factors": (0.9,), "copies_share": 0.5}, "augment.copies_share"),
+        ({**ONLINE, "copies_share": 0.5}, "augment.copies_share"),
     ],
 )
 def test_wrong_augment_is_refused_by_name(wrong, words):

@@ -10,7 +10,8 @@ from steps import augment
 from steps.core.errors import RecipeError
 from steps.core.files import read_json
 from steps.data.archive import Archive
-from steps.data.manifests import read_utt2spk
+from steps.data.manifests import read_set, read_utt2spk
+from steps.examples.bank import ArchiveBank
 
 
 def audio(stages, set_name: str, name: str) -> np.ndarray:
@@ -84,6 +85,48 @@ def test_copies_are_of_the_speaker_and_changed_speeds_of_new_ones_if_so_wanted(s
         assert speakers["speed0.9-train3/u1"] == ("speed0.9-train3" if new else "train3")
         assert speakers["speed1.1-train3/u1"] == ("speed1.1-train3" if new else "train3")
         assert len(speakers) == 3 * 18
+
+
+def test_a_share_of_the_copies_is_drawn_and_leaves_those_that_are_made_as_they_were(stages, tmp_path):
+    settings = (*stages.FBANK, *stages.COPIES, "augment.speed_factors=[0.9]")
+    every, some = (
+        stages.run("augment", tmp_path / str(share), *settings, f"augment.copies_share={share}", manifests=stages.manifests)
+        for share in (1.0, 0.4)
+    )
+    tables = [(out / "train" / "augmentation.tsv").read_text().splitlines() for out in (every, some)]
+    assert set(tables[1]) < set(tables[0])
+    kinds = [[line.partition("-")[0] for line in table] for table in tables]
+    assert kinds[0].count("speed0.9") == kinds[1].count("speed0.9") == 18  # all of them
+    assert 10 <= len(tables[1]) - 18 <= 34  # 0.4 of 54; three standard deviations are 11
+    assert {"noise", "babble", "reverb"} <= set(kinds[1])
+    clean, archives = Archive(stages.features / "train"), [Archive(out / "train") for out in (every, some)]
+    assert all(np.array_equal(archives[1][name], archives[0][name]) for name in archives[1])
+    assert set(archives[1]) == {line.partition("\t")[0] for line in tables[1]} == set(read_utt2spk(some / "train" / "utt2spk"))
+    assert len(clean) == 18
+    none = ("augment.copies=['noise']", "augment.copies_share=0.000001")
+    with pytest.raises(RecipeError, match="no copy was drawn"):
+        stages.run("augment", tmp_path / "none", *stages.FBANK, *stages.COPIES, *none, manifests=stages.manifests)
+
+
+def test_shares_and_speech_for_babble_are_those_of_the_manifests(stages, tmp_path):
+    corpus = stages.write_corpus(tmp_path / "corpus", {"train": (2, 2)}, {"noise": 2, "rir": 3, "babble": 2})
+    rooms = sorted(item.id for item in read_set(corpus, "rir"))
+    (corpus / "rir" / "shares").write_text(f"{rooms[0]} 1e-12\n{rooms[1]} 1\n{rooms[2]} 1e-12\n")
+    bank = stages.run("augment", tmp_path / "bank", *stages.FBANK, *stages.ONLINE, manifests=corpus)
+    assert sorted(path.name for path in bank.iterdir() if path.is_dir()) == ["babble", "noise", "rir", "speech"]
+    found = ArchiveBank(bank)
+    np.testing.assert_allclose(found.cumulative_shares("rir"), [0, 1, 1], atol=1e-9)
+    assert found.cumulative_shares("noise") is None
+    assert (found.num("babble"), found.num("speech")) == (2, 4)
+    more = ("augment.copies=['reverb', 'babble']",)
+    copies = stages.run("augment", tmp_path / "copies", *stages.FBANK, *stages.COPIES, *more, manifests=corpus)
+    words = [line.split("\t") for line in (copies / "train" / "augmentation.tsv").read_text().splitlines()]
+    assert {what for name, what in words if name.startswith("reverb")} == {"reverb[1]"}
+    indices = {index for name, what in words if name.startswith("babble") for index in re.findall(r"babble\[(\d)\]", what)}
+    assert indices == {"0", "1"}  # of the two sounds in "babble"; there are four of speech
+    (corpus / "rir" / "shares").write_text(f"{rooms[0]} 1\n")
+    with pytest.raises(RecipeError, match=r"rir/shares: expected a share over 0 of each of the 3 sounds"):
+        stages.run("augment", tmp_path / "bad", *stages.FBANK, *stages.COPIES, *more, manifests=corpus)
 
 
 def test_mode_none_leaves_a_word_that_says_so(stages):

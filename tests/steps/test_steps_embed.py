@@ -1,5 +1,6 @@
 """Stage 5: embeddings are those of the network on each utterance by itself, whoever computes them."""
 
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from steps.core import stage
 from steps.core.errors import RecipeError
 from steps.data.archive import Archive, read_embeddings
-from steps.embed import STAGE
+from steps.embed import STAGE, _opened
 from steps.nnet.checkpoint import load_model
 from steps.nnet.models import build_model
 
@@ -52,6 +53,17 @@ def test_each_embedding_is_that_of_its_utterance_alone(stages, tmp_path):
             with torch.inference_mode():
                 alone_D = model(torch.from_numpy(archive[name])[None])[0].numpy()
             assert_near(found_D, alone_D)
+
+
+def test_a_process_reads_the_lengths_of_a_set_once(stages, tmp_path):
+    settings, _ = stage.load_settings(STAGE.sections, [stages.model / "settings.toml"], [])
+    folder = tmp_path / "dev"
+    shutil.copytree(stages.features / "dev", folder)
+    archive, batches = _opened(folder, settings)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(archive)))
+    assert _opened(folder, settings)[0] is archive
+    os.utime(folder / "feats.scp", (1, 1))
+    assert _opened(folder, settings)[0] is not archive
 
 
 def test_windows_are_embedded_one_by_one(stages, tmp_path):

@@ -52,6 +52,23 @@ def test_dither_belongs_to_the_utterance(stages, tmp_path):
     assert stages.content(one) == stages.content(three) != stages.content(stages.features)
 
 
+@pytest.mark.parametrize(("storage", "most"), [("two_byte", 0.51), ("speech_feature", 0.30)])
+def test_compressed_features_are_near_and_small(stages, tmp_path, storage, most):
+    more = (*stages.FBANK, f"features.storage={storage}")
+    one, two = (stages.run("extract", tmp_path / str(jobs), *more, manifests=stages.manifests, jobs=jobs) for jobs in (1, 2))
+    assert stages.content(one) == stages.content(two) != stages.content(stages.features)
+    found, exact = Archive(one / "train"), Archive(stages.features / "train")
+    assert found.ids == exact.ids
+    for name in exact:
+        span = np.ptp(exact[name])
+        np.testing.assert_allclose(found[name], exact[name], atol=span / {"two_byte": 65535, "speech_feature": 100}[storage])
+    size = {folder: sum(path.stat().st_size for path in folder.rglob("*.ark")) for folder in (one, stages.features)}
+    assert size[one] < most * size[stages.features]
+    described = [gzip.decompress((folder / "train" / "features.jsonl.gz").read_bytes()) for folder in (one, stages.features)]
+    frames = [[json.loads(line)["num_frames"] for line in text.splitlines()] for text in described]
+    assert frames[0] == frames[1]
+
+
 def test_a_wrong_sampling_rate_names_file_and_setting(stages, tmp_path):
     with pytest.raises(RecipeError, match=r"train0/u0\.wav.*expected 16000 Hz, found 8000 Hz; set features\.resample"):
         stages.run("extract", tmp_path / "x", *stages.FBANK, "features.sampling_rate=16000", manifests=stages.manifests)
