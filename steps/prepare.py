@@ -3,8 +3,8 @@
 Reads the corpus that `prepare.type` names, below the roots of [site] (`./run.sh --data DIR` sets site.corpus).
 Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir,
 babble where there are any; beside them shares, where their sounds are not equally likely), trials/<trial list>.txt,
-calibration/dev.txt (trials of held-out training speakers), utt2spk, roots.json, and problems.tsv where audio was found
-wanting; clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
+calibration/dev.txt (trials of held-out training speakers), utt2spk, roots.json, problems.tsv where audio was left out and
+remarks.tsv where some is odd; clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
 """
 
 from collections.abc import Mapping

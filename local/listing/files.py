@@ -17,8 +17,8 @@ NO_LEVEL = -100  # as the level of a path component: there is none
 
 # Suffixes of audio that is not read: a corpus should not lose it without a word.
 OTHER_AUDIO = frozenset(
-    {".3gp", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4b", ".mka", ".mkv", ".mov", ".nist", ".pcm", ".ra", ".raw"}
-    | {".rf64", ".snd", ".sph", ".spx", ".tta", ".voc", ".w64", ".weba", ".webm", ".wma", ".wv"}
+    {".3gp", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4b", ".mka", ".mkv", ".mov", ".nist", ".pcm"}
+    | {".ra", ".raw", ".rf64", ".snd", ".sph", ".spx", ".tta", ".voc", ".w64", ".weba", ".webm", ".wma", ".wv"}
 )
 
 _NUM_SHOWN = 5

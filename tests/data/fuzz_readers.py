@@ -34,6 +34,7 @@ KALDI_TRIALS = b"s0/u0 s0/u1 target\ns0/u0 s1/u0 nontarget\ns1/u2 s1/u3 target\n
 SCORES = b"s0/u0 s0/u1 0.51234567\ns0/u0 s1/u0 -1.25e-07\ns1/u2 s1/u3 12\ns2/u0 s1/u3 -0.000123456789\n"
 UTT2SPK = "".join(f"{name} {speaker}\n" for name, speaker in UTTERANCES.items()).encode()
 TABLE = 'path,speaker,session,gender,split,corpus,id\n"s0/u0.wav",anna,morning,f,train,a,"x, y"\ns0/é.wav,ben,,m,test,,\n'
+TSV = TABLE.replace(", ", "").replace(",", "\t")
 SPEAKERS = "speaker\tcorpus\tgender\tsplit\ns0\t\tf\ttrain\ns1\t\tm\ttest\ns2\t\t\t\n"
 SETTINGS = b"""
 base = ["base.toml"]
@@ -135,7 +136,7 @@ def _tables() -> dict[str, dict[str, Any]]:
     scp = "".join(f"{name} {name}.wav\n" for name in UTTERANCES).encode()
     return {
         "table": _one("t.csv", TABLE, lambda path: _checked(files.rows_of_table(path.parent, path, "_"))),
-        "table_tsv": _one("t.tsv", TABLE.replace(", ", "").replace(",", "\t"), lambda path: _checked(files.rows_of_table(path.parent, path, ""))),
+        "table_tsv": _one("t.tsv", TSV, lambda path: _checked(files.rows_of_table(path.parent, path, ""))),
         "speakers": _one("s.tsv", SPEAKERS, lambda path: files.with_metadata(ROWS, path, "_")),
         "kaldi": {
             "files": {"wav.scp": scp, "utt2spk": UTT2SPK, "spk2gender": b"s0 f\ns1 m\ns2 f\n"},
