@@ -103,9 +103,8 @@ def scale(options: argparse.Namespace) -> None:
 def extract(options: argparse.Namespace, folder: Path) -> None:
     """Prints a row for each way to make features."""
     found = turns("extract", EXTRACT, folder, options.repeats)
-    print(
-        "| features by | utterances per CPU s | share of the bare loop's | without the start | s | GB | |\n|---|---|---|---|---|---|---|"
-    )
+    print("| features by | utterances per CPU s | share of the bare loop's | without the start | s | GB | |")
+    print("|---|---|---|---|---|---|---|")
     bare = found["bare"]["cpu"] / options.files
     start_up = found["begin"]["cpu"] - FEW * bare  # of one process that works, and one that waits for it
     for name, run in found.items():

@@ -101,7 +101,7 @@ class TrainingSet:
         return archive
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes.
+        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes. Close it to end these.
 
         Raises:
             RecipeError: what a worker met that the user can repair (a file that is torn).
@@ -111,10 +111,16 @@ class TrainingSet:
             _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
             worker_init_fn=one_thread, generator=torch.Generator(),
         )  # fmt: skip
-        for made in loader:
-            if isinstance(made, RecipeError):
-                raise made
-            yield made
+        made_in_order = iter(loader)
+        # torch's handler would raise the end of a worker in the middle of an update; the loader finds it too, at its next look.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            for made in made_in_order:
+                if isinstance(made, RecipeError):
+                    raise made
+                yield made
+        finally:
+            del made_in_order  # ends the workers now, and not whenever a traceback lets go of this frame
 
     def make_batch(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Features `[B, T, F]` and labels `[B]` of one batch."""

@@ -6,7 +6,7 @@ the others are told.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -213,8 +213,10 @@ def _do_updates(job: Job, training: Training, data: TrainingSet, rest: list[Batc
     """The updates of these batches, with checkpoints, one of them at the end; an interrupt waits for the update under way."""
     s, world = training.settings, training.world
     shares = rest if world.alone else [_share(batch, world) for batch in rest]
-    with held_interrupts() if world.is_first else nullcontext(lambda: False) as asked_to_stop:
-        loader = _until_stopped(data.loader(shares, s.workers), asked_to_stop)
+    with (
+        held_interrupts() if world.is_first else nullcontext(lambda: False) as asked_to_stop,
+        closing(_until_stopped(data.loader(shares, s.workers), asked_to_stop)) as loader,
+    ):
         shown = progress(loader, title=f"epoch {training.epoch}", total=len(rest), logger=job.log)
         for batch, made in zip(rest, shown, strict=True):
             if made is None:

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from steps.core.interrupts import end_on_sigterm
 from steps.examples.training_set import TrainingSet
@@ -74,10 +75,12 @@ def to_all(number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_the_update_under_way_is_finished_and_saved(stages, tmp_path, caplog, number):
     out = tmp_path / "model"
+    assert not multiprocessing.active_children()
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO, logger=stages.log):
         in_update(patch, 6, lambda: to_all(number))
         with pytest.raises(KeyboardInterrupt):
             train(stages, out)
+    assert not multiprocessing.active_children()
     assert "asked to stop: epoch 2 goes on after update 2 of 4" in caplog.text
     assert saved(out) == (2, 2)
     end_on_sigterm()
@@ -104,10 +107,18 @@ def slowly(self, batch):
     return MAKE(self, batch)
 
 
+@pytest.fixture
+def _often_looked_for(monkeypatch):
+    """The loader looks ten times a second whether its workers live, and not every fifth second."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+
+
+@pytest.mark.usefixtures("_often_looked_for")
 def test_a_worker_that_the_signal_ended_takes_no_update_with_it(stages, tmp_path):
     def killed_and_told():
         (worker,) = multiprocessing.active_children()
         os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.1)  # its end comes in the update, and is met after it
         signal.setitimer(signal.ITIMER_REAL, 0.3)  # its end is noticed before the signal comes
 
     out = tmp_path / "model"
@@ -123,6 +134,7 @@ def test_a_worker_that_the_signal_ended_takes_no_update_with_it(stages, tmp_path
     assert saved(out) == (1, 1)
 
 
+@pytest.mark.usefixtures("_often_looked_for")
 def test_a_worker_that_dies_without_a_signal_is_no_interrupt(stages, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingSet, "make_batch", slowly)
