@@ -101,7 +101,7 @@ class TrainingSet:
         return archive
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes. Close it to end these.
+        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes; close it to end them.
 
         Raises:
             RecipeError: what a worker met that the user can repair (a file that is torn).

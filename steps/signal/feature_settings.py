@@ -60,7 +60,7 @@ class _Framed:
     vad_context: int = 2  # frames on each side that vote on a frame (egs/voxceleb/v2)
     vad_proportion: float = 0.12  # share of voting frames over the threshold that makes speech (egs/voxceleb/v2)
     # On disk: "float32", or one of Kaldi's compressed forms: "two_byte" (half of it; off by 1/131,070 of a matrix's range at
-    # most) or "speech_feature" (a quarter; off by at most 1/126 of the way between neighbours of a column's quartiles and extremes).
+    # most) or "speech_feature" (a quarter; off by at most 1/126 of the way between two of a column's quartiles and extremes).
     storage: str = "float32"
 
     def __post_init__(self) -> None:
