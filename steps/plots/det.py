@@ -14,7 +14,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steps.plots.figure import GREY, line_style, settle, style
+from steps.plots.figure import GREY, height_for, line_style, settle, style
 
 # Rates, as fractions, at which an axis may have a tick.
 _TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -52,7 +52,7 @@ def det_figure(
         raise ValueError(f"points: no curve is called {', '.join(sorted(strays))}")
     low, high = _limits(list(rates.values()))
     with style():
-        figure = Figure(figsize=(7.4, 5.2))
+        figure = Figure(figsize=(7.4, height_for(len(rates), 5.2)))
         axes = figure.subplots()
         for index, (label, (p_miss, p_fa)) in enumerate(rates.items()):
             # Beyond the edge by a quarter, so that a line to a rate of 0 leaves the picture instead of ending in it.

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steps.plots.figure import GREY, line_style, settle, style
+from steps.plots.figure import GREY, height_for, line_style, settle, style
 
 Point = tuple[int, float, tuple[float, float] | None]  # speakers of a task, accuracy, ends of its interval
 _BAND = 0.13  # opacity of an interval
@@ -36,7 +36,7 @@ def few_shot_figure(curves: Mapping[str, Mapping[int, Sequence[Point]]], title: 
         for points in of_system.values():
             _check(system, points)
     with style():
-        figure = Figure(figsize=(3.6 * len(shots) + 2.2, 3.9))
+        figure = Figure(figsize=(3.6 * len(shots) + 2.2, height_for(len(curves) + 1, 3.9)))
         panels = figure.subplots(1, len(shots), sharey=True, squeeze=False).ravel()
         for axes, number in zip(panels, shots, strict=True):
             ways = sorted({way for of_system in curves.values() for way, *_ in of_system.get(number, ())})

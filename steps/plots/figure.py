@@ -68,6 +68,11 @@ def line_style(index: int) -> dict[str, str]:
     }
 
 
+def height_for(num_lines: int, least: float) -> float:
+    """Return the height in inches, at least `least`, of a picture whose legend of that many lines stands beside it."""
+    return max(least, 0.2 * num_lines + 0.3)
+
+
 def many_colours(number: int) -> list[str]:
     """Return that many colours: the palette while it lasts, else even steps of a map whose lightness rises and falls."""
     if number <= len(_COLOURS):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from steps.plots.figure import checked_rates, line_style, settle, style
+from steps.plots.figure import checked_rates, height_for, line_style, settle, style
 
 _MARKED = 12  # ranks; longer curves are drawn without a dot a rank
 _TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -35,7 +35,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], title: str, *, max_rank: int
         raise ValueError(f"max_rank: expected at least 1, found {max_rank}")
     num_ranks = min(max_rank, max(curve.size for curve in rates.values()))
     with style():
-        figure = Figure(figsize=(7.4, 4.2))
+        figure = Figure(figsize=(7.4, height_for(len(rates), 4.2)))
         axes = figure.subplots()
         for index, (label, curve) in enumerate(rates.items()):
             shown = 100 * curve[:num_ranks]
@@ -75,7 +75,7 @@ def open_set_figure(curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], t
     low = max(min((float(x[x > 0].min(initial=1.0)) for x, _ in points.values()), default=1.0), _TICKS[0])
     low = max([tick for tick in _TICKS if tick <= min(low, 0.1)], default=_TICKS[0])
     with style():
-        figure = Figure(figsize=(7.4, 4.2))
+        figure = Figure(figsize=(7.4, height_for(len(points), 4.2)))
         axes = figure.subplots()
         for index, (label, (x, y)) in enumerate(points.items()):
             axes.plot(np.maximum(x, low / 4), 100 * y, label=label, drawstyle="steps-post", **line_style(index))

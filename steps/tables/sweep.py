@@ -220,9 +220,22 @@ def _matrices(sweep: Sweep) -> list[Table]:
                 if any(cell is not None for cell in cells):
                     rows.append((*left, *cells))
             title = ", ".join(filter(None, (sweep["title"], fixed, figure_name(figure))))
-            columns = (*down, *(" ".join(filter(None, top)) or figure_name(figure) for top in head))
+            columns = (*down, *(_heading(across, top) or figure_name(figure) for top in head))
             tables.append(Table(title=title, columns=columns, rows=tuple(rows), num_left=len(down), note=sweep.get("note", "")))
     return tables
+
+
+def _heading(across: Sequence[str], top: Sequence[str]) -> str:
+    """Values of the axes across, a number with the axis' name: "dropout 0.1, dimensions 32"."""
+    return ", ".join(f"{name} {value}" if _is_number(value) else value for name, value in zip(across, top, strict=True) if value)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _cell(point: Mapping[str, Any], figure: str, name: str) -> str | None:

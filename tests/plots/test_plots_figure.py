@@ -15,6 +15,7 @@ import steps.plots
 from steps.plots.bayes_error import BayesErrors, bayes_error_figure
 from steps.plots.dendrogram import Tree, dendrogram_figure
 from steps.plots.det import det_figure
+from steps.plots.few_shot import few_shot_figure
 from steps.plots.figure import checked_numbers, checked_rates, inline_svg, line_style, save, save_inline, write
 from steps.plots.forest import forest_figure
 from steps.plots.histogram import score_histogram
@@ -139,3 +140,19 @@ def test_pyplot_is_never_imported():
     code = f"import sys, {others}, steps.plots.training as t; "
     code += "t.training_figure({'a': [{'epoch': 1, 'loss': 1.0}]}, 'x'); assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("number", [1, 20, 40])
+def test_a_legend_beside_the_picture_fits_its_height(number):
+    names = [f"system {index}" for index in range(number)]
+    points = [(2, 0.9, None), (5, 0.7, None)]
+    x = np.linspace(0, 1, 5)
+    for figure in (
+        few_shot_figure({name: {1: points} for name in names}, "t"),
+        cmc_figure({name: x for name in names}, "t"),
+        open_set_figure({name: (x, x) for name in names}, "t"),
+        det_figure({name: (x[::-1], x) for name in names}, "t"),
+    ):
+        [legend] = figure.legends
+        box = legend.get_window_extent()
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height

@@ -43,7 +43,7 @@ def test_a_matrix_of_two_axes_is_a_table_a_list_with_gaps_where_points_are_missi
 
 def test_methods_down_and_the_lists_of_two_networks_across():
     (table,) = sweep_tables(_sweep(form="matrix", across=["network", "lists"], lists=["o", "e"]))
-    assert table.columns == ("scoring", "lstm o", "lstm e", "resnet o", "resnet e")
+    assert table.columns == ("scoring", "lstm, o", "lstm, e", "resnet, o", "resnet, e")
     assert table.rows[1] == ("ward", "6.00 [5.00, 7.00]", "16.00 [15.00, 17.00]", None, None)
 
 
