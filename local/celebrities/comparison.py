@@ -17,8 +17,7 @@ def list_problem(name: str, path: Path, ids: frozenset[str]) -> str:
     """Return in what a list differs from the published one of its name; "": in nothing, or there is none."""
     if name not in known.LISTS:
         return ""
-    with open(path, encoding="utf-8-sig") as file:
-        return known.list_problem(name, _counts(read_trials(path), ids), known.plain_hash(file))
+    return known.list_problem(name, _counts(read_trials(path), ids), path)
 
 
 def comparison(corpus: Any, sets: Mapping[str, list[Utterance]], trials: Mapping[str, Trials]) -> list[tuple[bool, str]]:

@@ -14,6 +14,8 @@ from local.voxceleb import Settings
 from steps.core.errors import RecipeError
 from tests.recipes.voxceleb_miniature import Miniature, make_miniature
 
+REAL = Path(__file__).parents[3] / "shared" / "data" / "voxceleb_lists"
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Miniature:
@@ -73,13 +75,51 @@ def test_a_list_that_is_not_the_published_one_is_refused(original, tmp_path, mon
     prepare(data, tmp_path / "mine", trials="mine.txt", other_lists="refuse")
 
 
-def test_a_list_is_named_by_its_documented_counts_and_hash():
-    counts = known.LISTS["vox1_o"]
-    assert known.list_problem("vox1_o", counts, known.LIST_HASHES["vox1_o"]) == ""
-    assert "published: 303b2b65" in known.list_problem("vox1_o", counts, "0" * 64)
-    assert known.list_problem("vox1_e", known.LISTS["vox1_e"], "0" * 64) == ""  # its hash is not known
+def test_a_list_is_named_by_its_documented_counts_and_hash(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("1 a b\n")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = f"other lines (SHA-256 {sha256}; published: 303b2b65"
+    assert expected in known.list_problem("vox1_o", known.LISTS["vox1_o"], path)
+    expected = f"other lines (MD5 {hashlib.md5(path.read_bytes()).hexdigest()}; published: b9ecf7aa"
+    assert expected in known.list_problem("vox1_e", known.LISTS["vox1_e"], path)
     other = Counts(speakers=1251, utterances=7, trials=581_480, targets=290_744)
-    assert "290,744 target trials (documented: 290,743)" in known.list_problem("vox1_e", other, "")
+    assert "290,744 target trials (documented: 290,743)" in known.list_problem("vox1_e", other, path)
+
+
+# The MD5s that the source of those of E and H gives for the O lists.
+MD5S = {"veri_test.txt": "29fc7cc1c5d59f0816dc15d6e8be60f7", "veri_test2.txt": "b73110731c9223c1461fe49cb48dddfc"}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real lists of ../shared/data/voxceleb_lists")
+@pytest.mark.parametrize("file", MD5S)
+def test_an_md5_is_that_of_the_published_file_whatever_its_blanks_and_ends(file, tmp_path, monkeypatch):
+    name, text = known.LIST_NAMES[file], (REAL / file).read_text()
+    monkeypatch.setattr(known, "LIST_HASHES", {name: MD5S[file]})
+    path = tmp_path / file
+    for same in (text, text.rstrip("\n"), "\ufeff" + text.replace("\n", "\r\n"), text.replace(" ", "  ")):
+        path.write_bytes(same.encode())
+        assert known.list_problem(name, known.LISTS[name], path) == ""
+    for other in (text.replace("id10270", "id10271", 1), text + "1 a b\n", text.swapcase()):
+        path.write_bytes(other.encode())
+        assert "published: " + MD5S[file] in known.list_problem(name, known.LISTS[name], path)
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\n", "  \n"])
+def test_a_published_file_with_other_ends_than_ours_is_known_by_its_bytes(ends, tmp_path, monkeypatch):
+    path = tmp_path / "list.txt"
+    path.write_bytes(f"1 a  b{ends}0 a c".encode())
+    monkeypatch.setattr(known, "LIST_HASHES", {"vox1_e": hashlib.md5(path.read_bytes()).hexdigest()})
+    assert known.hash_problem("vox1_e", path) == ""
+    path.write_bytes(b"1 a b\n0 a d")
+    assert known.hash_problem("vox1_e", path)
+
+
+def test_the_hash_without_a_last_line_end(tmp_path, monkeypatch):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"1 a b\r\n0 a c\r\n")
+    monkeypatch.setattr(known, "LIST_HASHES", {"vox1_e": hashlib.md5(b"1 a b\n0 a c").hexdigest()})
+    assert known.hash_problem("vox1_e", path) == ""
 
 
 def test_counts_of_published_lists_add_up():
