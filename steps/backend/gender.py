@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from steps.backend.estimator import checked_embeddings, require_fitted, speaker_codes, unit_rows
 
 CHUNK_NUMBERS = 4_000_000  # float64 numbers at a time, 32 MB
+KEPT_COMPONENTS = 32  # principal components among which that of a replicate is looked for
 Labels = Sequence[str] | np.ndarray
 
 
@@ -151,27 +152,39 @@ def explained_on_pc1(
     """Return (share of the variance along the first principal component that lies between genders, PC1's share of all variance).
 
     The first is the correlation ratio: 1 where gender alone decides the coordinate, 0 where both genders have the same mean.
-    For its interval speakers are drawn with replacement; the component itself stays.
+    For its interval speakers are drawn with replacement and the component is found anew in each replicate, among the
+    `KEPT_COMPONENTS` first of the data: where the first two components hold nearly as much, either may come first.
 
     Raises:
         ValueError: embeddings that are all the same, or as `GenderClassifier.fit`.
     """
     data = _known(embeddings, genders, speakers)
     centred_ND = data.x_ND - data.x_ND.mean(axis=0)
-    _, singular, direction_DD = np.linalg.svd(centred_ND, full_matrices=False)
-    if singular[0] == 0:
+    power_D, direction_DD = np.linalg.eigh(centred_ND.T @ centred_ND)  # in rising order
+    if power_D[-1] <= 0:
         raise ValueError("embeddings: expected several different ones, found all the same")
-    along_N = centred_ND @ direction_DD[0]
-    sums_S3 = np.stack(
-        [np.bincount(data.code_N), np.bincount(data.code_N, along_N), np.bincount(data.code_N, along_N**2)], axis=1
-    )
-    count_RS = np.vstack([np.ones(len(sums_S3)), _draws(data, num_replicates, rng)])
-    female_R3, male_R3 = ((count_RS * of_S) @ sums_S3 for of_S in (data.female_S, ~data.female_S))
-    both_R3 = female_R3 + male_R3
-    mean_part_R = both_R3[:, 1] ** 2 / both_R3[:, 0]
-    between_R = female_R3[:, 1] ** 2 / female_R3[:, 0] + male_R3[:, 1] ** 2 / male_R3[:, 0] - mean_part_R
-    shares_R = between_R / (both_R3[:, 2] - mean_part_R)
-    return _measure(shares_R[0], shares_R[1:]), float(singular[0] ** 2 / (singular**2).sum())
+    along_NK = centred_ND @ direction_DD[:, : -KEPT_COMPONENTS - 1 : -1]
+    count_RS = np.vstack([np.ones(data.female_S.size), _draws(data, num_replicates, rng)])
+    shares_R = _shares_on_first(along_NK, data, count_RS)
+    return _measure(shares_R[0], shares_R[1:]), float(power_D[-1] / power_D.sum())
+
+
+def _shares_on_first(along_NK: np.ndarray, data: _Known, count_RS: np.ndarray) -> np.ndarray:
+    """The correlation ratio of gender with the first principal component of `count_RS[r, s]` copies of each speaker, [R]."""
+    order_N = np.argsort(data.code_N, kind="stable")
+    num_S = np.bincount(data.code_N)
+    of_speakers = np.split(along_NK[order_N], np.cumsum(num_S)[:-1])
+    sum_SK = np.stack([each.sum(axis=0) for each in of_speakers])
+    power_SKK = np.stack([each.T @ each for each in of_speakers])
+    num_R, sum_RK = count_RS @ num_S, count_RS @ sum_SK
+    mean_RK = sum_RK / num_R[:, None]
+    power_RKK = np.tensordot(count_RS, power_SKK, axes=1) / num_R[:, None, None]
+    variance_RK, direction_RKK = np.linalg.eigh(power_RKK - mean_RK[:, :, None] * mean_RK[:, None, :])
+    female_RS, male_RS = count_RS * data.female_S, count_RS * ~data.female_S
+    num_female_R, num_male_R = female_RS @ num_S, male_RS @ num_S
+    apart_RK = female_RS @ sum_SK / num_female_R[:, None] - male_RS @ sum_SK / num_male_R[:, None]
+    apart_R = np.einsum("rk,rk->r", apart_RK, direction_RKK[:, :, -1])
+    return num_female_R * num_male_R / num_R**2 * apart_R**2 / variance_RK[:, -1]
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,11 @@ class _Fixed:
         return self.parts.pop(0)
 
 
+def _on_first_component(x, is_female):
+    centred = x - x.mean(axis=0)
+    return np.corrcoef(centred @ np.linalg.svd(centred, full_matrices=False)[2][0], is_female)[0, 1] ** 2
+
+
 def test_variance_explained_on_pc1():
     x, genders, speakers = voices(7, num_speakers=400, gap=6.0)
     share, pc1 = explained_on_pc1(x, genders, speakers, rng=np.random.default_rng(0))
@@ -137,10 +142,28 @@ def test_variance_explained_on_pc1():
     counts = np.random.default_rng(1).integers(1, 4, (3, 400))
     drawn = explained_on_pc1(x, genders, speakers, rng=_Fixed(counts), num_replicates=3)[0]
     rows = [np.repeat(np.arange(len(x)), count[speakers]) for count in counts]
-    values = [np.corrcoef(along[kept], genders[kept] == "f")[0, 1] ** 2 for kept in rows]
+    values = [_on_first_component(x[kept], genders[kept] == "f") for kept in rows]
     assert [drawn.low, drawn.high] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-9)
     mixed = np.where(np.random.default_rng(0).permutation(400) % 2 == 1, "f", "m")[speakers]
     assert explained_on_pc1(x, mixed, speakers, rng=np.random.default_rng(0))[0].value < 0.02
+
+
+def test_the_interval_says_that_either_of_two_like_components_may_be_the_first():
+    x, genders, speakers = voices(7, num_speakers=100, gap=1.0)
+    x = np.repeat(x, 10, axis=1)  # of more dimensions than are kept
+    x += 0.05 * np.random.default_rng(0).normal(size=x.shape)
+    other = np.random.default_rng(1).normal(size=100)[speakers]  # of speakers, not of genders
+    along = (x - x.mean(axis=0)) @ np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2][0]
+    x = np.column_stack([x, 1.02 * along.std() / other.std() * other])
+    share, _ = explained_on_pc1(x, genders, speakers, rng=np.random.default_rng(0), num_replicates=200)
+    assert share.value == pytest.approx(_on_first_component(x, genders == "f"), abs=1e-9)
+    rng, values = np.random.default_rng(2), []
+    for _ in range(200):
+        drawn = np.concatenate([rng.choice(np.arange(start, 100, 2), 50) for start in (0, 1)])
+        rows = np.concatenate([np.flatnonzero(speakers == speaker) for speaker in drawn])
+        values.append(_on_first_component(x[rows], genders[rows] == "f"))
+    assert [share.low, share.high] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.06)
+    assert share.high - share.low > 0.4
 
 
 @pytest.mark.parametrize(
