@@ -32,7 +32,8 @@ from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
 from steps.core.stage import Stage
-from steps.core.sweeps import Sweep, read_sweep
+from steps.core.sweeps import Point, Sweep, check_overrides, read_sweep
+from steps.data.names import is_text
 
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
 UP_TO_TRAINING = STAGES[:4]
@@ -40,7 +41,7 @@ UP_TO_TRAINING = STAGES[:4]
 PLAIN_SCORING = (Path("conf/score/cosine.toml"), Path("conf/score/siamese.toml"))
 ANY_TRAINING = ("train.device=", "train.threads=", "train.workers=", "train.precision=", "train.checkpoint_seconds=")
 EVERY_STAGE = [*STAGES, fuse.STAGE, align.STAGE, sweep.STAGE, report.STAGE]
-JOINED = "\x1f"  # between arguments: no setting and no file name holds it
+JOINED = "\x1f"  # between arguments
 
 Settings = dict[str, Any]  # section -> its settings
 
@@ -76,7 +77,7 @@ class Plan:
             str(self.last),
             self.manifests,
         )
-        return "\t".join(("system", self.system, arguments, *rest, self.backend, self.scores))
+        return _line("system", self.system, arguments, *rest, self.backend, self.scores)
 
 
 def systems_of(recipe: Path, wanted: str) -> list[str]:
@@ -162,6 +163,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
     Points that agree in all that decides a network share it, with the system that they begin with where they agree with that
     one too; likewise preparations, features, sounds and embeddings.
     """
+    check_overrides(found, assignments)
     bases = {plan.system: plan for plan in plan_systems(recipe, sorted({point.system for point in found.points}), assignments)}
     owners: dict[str, str] = {}  # what decides an output -> its folder
     plain: dict[str, Settings] = {}
@@ -177,8 +179,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
         base, home, name = bases[point.system], f"sweeps/{found.name}/{point.name}", f"{found.name}.{point.name}"
         files = (*base.files, *found.files, *point.files)
         chosen = (*found.assignments, *point.assignments, *assignments)
-        settings = build(files, STAGES, [f"system.name={name}", *chosen])
-        check_together(settings, f"point {point.name}")
+        settings = _point_settings(found, point, files, chosen)
         apart = tuple(_names_apart(found.name, plain[point.system], settings))
         settings = build(files, STAGES, [f"system.name={name}", *chosen, *apart])
         init = settings["train"].init
@@ -204,6 +205,15 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
         )
         made |= {model, embeddings}
     return [*before.values(), *plans]
+
+
+def _point_settings(found: Sweep, point: Point, files: Sequence[Path], assignments: Sequence[str]) -> Settings:
+    try:
+        settings = build(files, STAGES, [f"system.name={found.name}.{point.name}", *assignments])
+        check_together(settings, str(files[0]))
+    except RecipeError as error:
+        raise RecipeError(f"sweep {found.name}, point {point.name}: {error}") from None
+    return settings
 
 
 def _names_apart(sweep_name: str, plain: Settings, varied: Settings) -> Iterable[str]:
@@ -279,16 +289,16 @@ def joined_lines(recipe: Path, assignments: Sequence[str]) -> list[str]:
             else:
                 by_name = {plan.system: plan for plan in plan_systems(recipe, [built.old, built.new], assignments)}
                 parts = [by_name[system].embeddings for system in (built.old, built.new)]
-            lines.append("\t".join((kind, built.name, _arguments([file], assignments), " ".join(parts))))
+            lines.append(_line(kind, built.name, _arguments([file], assignments), " ".join(parts)))
     return lines
 
 
-def sweep_line(recipe: Path, found: Sweep, file: Path, plans: Sequence[Plan]) -> str:
+def sweep_line(recipe: Path, found: Sweep, file: Path, plans: Sequence[Plan], assignments: Sequence[str]) -> str:
     """The line about a sweep as a whole."""
-    arguments = _arguments([recipe / "recipe.toml"], [f"sweep.file={file}"])
+    arguments = _arguments([recipe / "recipe.toml"], [f"sweep.file={file}", *assignments])
     points = [plan for plan in plans if plan.last == 8]
     models = " ".join(plan.model for plan in points) if found.curves else ""
-    return "\t".join(("sweep", found.name, arguments, " ".join(plan.scores for plan in points), models))
+    return _line("sweep", found.name, arguments, " ".join(plan.scores for plan in points), models)
 
 
 def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[str]) -> Settings:
@@ -302,7 +312,27 @@ def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[
 
 def _arguments(files: Iterable[Path], assignments: Iterable[str]) -> str:
     words = [word for file in files for word in ("--config", str(file))]
-    return JOINED.join([*words, *(word for each in assignments for word in ("--set", each))])
+    words += [word for each in assignments for word in ("--set", each)]
+    for word in words:
+        _refuse_controls(word, JOINED)
+    return JOINED.join(words)
+
+
+def _line(*columns: str) -> str:
+    """The columns of a line for run.sh."""
+    for column in columns:
+        _refuse_controls(column, "\t\n\r")
+    return "\t".join(columns)
+
+
+def _refuse_controls(text: str, which: str) -> None:
+    """Raise a RecipeError for a text that run.sh would take for several, or that is no text."""
+    if set(which) & set(text) or not is_text(text):
+        shown = next((part for part in text.split(JOINED) if set(which) & set(part) or not is_text(part)), text)
+        raise RecipeError(
+            f"{shown!r}: expected no tab, line break or other control character in a setting or a folder given to run.sh, and "
+            "UTF-8; rename the folder, or write the setting into the system's TOML file"
+        )
 
 
 def lines(recipe: Path, *, system: str, sweep_file: Path | None, model: Path | None, assignments: Sequence[str]) -> list[str]:
@@ -314,7 +344,7 @@ def lines(recipe: Path, *, system: str, sweep_file: Path | None, model: Path | N
     if sweep_file is not None:
         found = read_sweep(sweep_file)
         plans = plan_sweep(recipe, found, assignments)
-        return [*(plan.line() for plan in plans), sweep_line(recipe, found, sweep_file, plans)]
+        return [*(plan.line() for plan in plans), sweep_line(recipe, found, sweep_file, plans, assignments)]
     return [*(plan.line() for plan in plan_systems(recipe, default, assignments)), *joined_lines(recipe, assignments)]
 
 

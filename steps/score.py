@@ -372,7 +372,7 @@ def _write_genders(job: Job, test: "Embedded") -> None:
 
 STAGE = Stage(
     name="score",
-    version=2,
+    version=3,
     sections={"system": System, "score": Score, "tasks": TaskSettings},
     inputs=(
         Input(name="manifests", help="the output of stage 1"),

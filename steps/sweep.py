@@ -3,20 +3,28 @@
 Reads the sweep's file (recipes/<recipe>/sweeps/<sweep>.toml), the scores of every point (stage 6), in the order of the points,
 and where the sweep asks for curves the model of each (stage 4).
 Writes sweep.json: axes, and for each point its values, its figures and its scoring in one line; see steps/tables/sweep.py.
+table.txt: its tables, which are printed: a recipe of which only sweeps have been run has no report.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from steps.core import files
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
 from steps.core.stamp import run_record
-from steps.core.sweeps import read_sweep
+from steps.core.sweeps import Sweep, read_sweep
+from steps.tables.results import list_names, repeat_sweep_command
+from steps.tables.sweep import point_figure, sweep_tables
+from steps.tables.table import to_text
+
+TABLE = "table.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,7 @@ def work(job: Job, unit: str) -> None:
         | {key: record.get(key) for key in ("backend", "num_parameters", "train_seconds", "trials", "tasks")}
         for point, record in zip(sweep.points, records, strict=True)
     ]
+    _check_figures(sweep, points, job.settings.sweep.file)
     for point, folder in zip(points, models, strict=False):
         point["log"] = _curve(folder)
     axes = [
@@ -59,9 +68,32 @@ def work(job: Job, unit: str) -> None:
     about |= {"across": list(sweep.across)} if sweep.across else {}
     about |= {"repeats": sweep.repeats} if sweep.repeats else {}
     what = {"lists": list(sweep.lists), "figures": list(sweep.figures), "axes": axes, "points": points}
-    command = f"./run.sh --sweep recipes/{records[0]['recipe']}/sweeps/{sweep.name}.toml"
-    files.write_json(job.out / "sweep.json", about | what | run_record() | {"command": command, "fingerprint": job.fingerprint})
+    run = run_record()
+    run |= {"command": repeat_sweep_command(about["recipe"], sweep.name, run["command"]), "fingerprint": job.fingerprint}
+    record = about | what | run
+    files.write_json(job.out / "sweep.json", record)
+    with files.atomic_write(job.out / TABLE) as file:
+        file.write("\n".join(map(to_text, sweep_tables(record))))
     job.log.info("%d points", len(points))
+
+
+def finish(job: Job) -> None:
+    """Print the tables. Changes nothing, so it also follows "up to date"."""
+    print((job.out / TABLE).read_text(encoding="utf-8"), end="")
+
+
+def _check_figures(sweep: Sweep, points: Sequence[dict[str, Any]], where: str) -> None:
+    """Refuse a figure that no point has: its table would be empty."""
+    names = sweep.lists or list_names(points)
+    for figure in sweep.figures:
+        if not any(point_figure(point, figure, name) for point in points for name in names):
+            of_list = sorted({key for point in points for figures in point["trials"].values() for key in figures})
+            tasks = sorted({task for point in points for task in point["tasks"] or ()})
+            raise RecipeError(
+                f"{where}: figures: no point has {figure!r}; of a trial list there are {', '.join(of_list)}, of tasks "
+                f"{', '.join(f'tasks.{task}' for task in tasks) or 'none (tasks.run)'}; see steps/tables/sweep.py for how they "
+                "are written"
+            )
 
 
 def _curve(folder: Path) -> list[dict[str, float]]:
@@ -74,15 +106,16 @@ def _curve(folder: Path) -> list[dict[str, float]]:
 
 STAGE = Stage(
     name="sweep",
-    version=1,
+    version=2,
     sections={"sweep": SweepSettings},
     inputs=(
         Input(name="scores", many=True, help="the output of stage 6 of each point, in the order of the points"),
         Input(name="model", many=True, required=False, help="likewise that of stage 4, if the sweep asks for curves"),
     ),
-    outputs=("sweep.json",),
+    outputs=("sweep.json", TABLE),
     work=work,
     observe=observe,
+    finish=finish,
     replaces=True,
 )
 

@@ -212,9 +212,13 @@ def task_lines(figures: dict[str, Any]) -> list[str]:
             rates = [f"rank {rank} {100 * rate:.1f} %" for rank, rate in of.get("rate", {}).items()]
             rates += [f"DIR at FAR {100 * float(far):g} % {100 * rate:.1f} %" for far, rate in of.get("dir", {}).items()]
             lines.append(f"identification, {name} set of {of['num_enrolled']}: {', '.join(rates)}")
+    reasons: dict[str, None] = {}  # the same one for every way to compare
     for each in figures.get("few_shot", ()):
-        result = each["reason"] if each["accuracy"] is None else f"{100 * each['accuracy']:.1f} %"
-        lines.append(f"{each['shots']}-shot {each['ways']}-way, {each['distance']}: {result}")
+        if each["accuracy"] is None:
+            reasons[each["reason"]] = None
+            continue
+        lines.append(f"{each['shots']}-shot {each['ways']}-way, {each['distance']}: {100 * each['accuracy']:.1f} %")
+    lines += [f"not possible: {reason}" for reason in reasons]
     for method, cuts in figures.get("clustering", {}).items():
         for name, of in cuts.items():
             number = f"{of['num_clusters']} clusters of {of['num_speakers']} speakers"

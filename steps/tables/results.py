@@ -163,19 +163,32 @@ def repeat_command(record: Record) -> str:
     words = shlex.split(record["command"])
     if words[:1] == ["./run.sh"]:
         return record["command"]
-    given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
-    given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
     files = [after for word, after in zip(words, words[1:], strict=False) if word == "--config"]
     models = [file.removesuffix("/settings.toml") for file in files if re.search(r"(?<!/scores)/settings\.toml$", file)]
-    data = ["--data", "DIR"] if any(assignment.startswith("site.corpus=") for assignment in given) else []
-    unsaid = ("site.", "system.name=", "report.", *(("prepare.split=test",) if models else ()))  # run.sh adds them itself
-    settings = [word for assignment in given if not assignment.startswith(unsaid) for word in ("--set", assignment)]
     what = (
         ["--model", "MODEL" if models[0].startswith("/") else models[0]]
         if models
         else ["--system", "all" if "steps.fuse" in words else record["system"]]
     )
-    return shlex.join(["./run.sh", "--recipe", record["recipe"], *what, *data, *settings])
+    return shlex.join(
+        ["./run.sh", "--recipe", record["recipe"], *what, *_given(words, ("prepare.split=test",) if models else ())]
+    )
+
+
+def repeat_sweep_command(recipe: str, sweep: str, command: str) -> str:
+    """Return the command that makes a sweep again: ./run.sh with the settings of the recorded command of its stage."""
+    return shlex.join(
+        ["./run.sh", "--sweep", f"recipes/{recipe}/sweeps/{sweep}.toml", *_given(shlex.split(command), ("sweep.",))]
+    )
+
+
+def _given(words: Sequence[str], added: Sequence[str]) -> list[str]:
+    """`--data DIR` and `--set` of a stage's command, without what run.sh has `added` itself."""
+    given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
+    given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    data = ["--data", "DIR"] if any(assignment.startswith("site.corpus=") for assignment in given) else []
+    unsaid = ("site.", "system.name=", "report.", *added)
+    return [*data, *(word for assignment in given if not assignment.startswith(unsaid) for word in ("--set", assignment))]
 
 
 def per_cent(rate: float | None, *, sign: bool = False) -> str | None:

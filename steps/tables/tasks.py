@@ -199,22 +199,16 @@ def _listed_table(records: Sequence[Record]) -> Table:
 
 
 def _gender_table(records: Sequence[Record]) -> Table:
-    found: list[tuple[list[str], Mapping[str, Any]]] = []
+    systems_of: dict[tuple[str | None, ...], list[str]] = {}  # those of one network agree to the digits that are shown
     for record in records:
-        figures = _tasks(record, "gender")
-        same = next((systems for systems, of in found if of == figures), None)  # of the same network
-        if same is not None:
-            same.append(record["system"])
-        elif figures:
-            found.append(([record["system"]], figures))
-    rows = tuple(
-        (
-            ", ".join(systems), figures["set"], with_interval(figures, "accuracy"), per_cent(figures["majority"]),
-            _bounded(figures, "silhouette"), with_interval(figures, "pc1"), per_cent(figures["pc1_variance"]),
-            *_counts(figures, "num_female", "num_male", "num_utterances"),
-        )
-        for systems, figures in found
-    )  # fmt: skip
+        if figures := _tasks(record, "gender"):
+            cells = (
+                figures["set"], with_interval(figures, "accuracy"), per_cent(figures["majority"]),
+                _bounded(figures, "silhouette"), with_interval(figures, "pc1"), per_cent(figures["pc1_variance"]),
+                *_counts(figures, "num_female", "num_male", "num_utterances"),
+            )  # fmt: skip
+            systems_of.setdefault(cells, []).append(record["system"])
+    rows = tuple((", ".join(systems), *cells) for cells, systems in systems_of.items())
     columns = (
         "Systems of a network", "Set", "Probe % [95% interval]", "Majority %", "Silhouette [95% interval]",
         "Gender in PC1's variance % [95% interval]", "PC1 in all variance %", "Women", "Men", "Utterances",

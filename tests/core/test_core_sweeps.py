@@ -6,7 +6,7 @@ import pytest
 
 from steps.core import config
 from steps.core.errors import RecipeError
-from steps.core.sweeps import read_sweep
+from steps.core.sweeps import check_overrides, read_sweep
 
 GRID = """
 [sweep]
@@ -69,7 +69,7 @@ def test_repeats_are_an_axis_beside_another(tmp_path):
     assert read_sweep(written(tmp_path, GRID)).repeats == ""
     found = read_sweep(written(tmp_path, GRID.replace("[sweep]", '[sweep]\nrepeats = "width"\ncurves = true')))
     assert (found.repeats, found.curves) == ("width", True)
-    with pytest.raises(RecipeError, match="repeats = 'seed'; expected one of , width, scoring"):
+    with pytest.raises(RecipeError, match="repeats = 'seed'; expected one of '', 'width', 'scoring'"):
         read_sweep(written(tmp_path, GRID.replace("[sweep]", '[sweep]\nrepeats = "seed"')))
 
 
@@ -106,12 +106,59 @@ def test_an_axis_of_systems_says_what_each_point_begins_with(tmp_path):
         ('[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\n[[axis.point]]\nname = "p"\nsets = {}\n', r"found \['sets'\]"),
         ('[sweep]\nsystem = "a"\nform = "cake"\n[[axis]]\nname = "x"\nsystems = ["a"]\n', "form = 'cake'"),
         ("[sweep\n", "not valid TOML"),
+        ('[sweep]\nsystem = "a"\n[[axis]]\nname = "x"\nsetting = "s.k"\nvalues = 3\n', r"values = \[...\].*values = 3"),
+        ('[axis]\nname = "x"\n', r"as \[\[axis\]\]; found \{'name': 'x'\}"),
+        ('axis = ["x"]\n', r"as \[\[axis\]\]; found \['x'\]"),
+        ('[sweep]\ncurves = "yes"\n[[axis]]\nname = "x"\nsystems = ["a"]\n', "curves = 'yes'; expected true or false"),
+        (
+            '[sweep]\nset = "train.epochs=2"\n[[axis]]\nname = "x"\nsystems = ["a"]\n',
+            r"\[sweep\]: expected config = \[files\] and",
+        ),
+        ('[sweep]\nacross = ["y"]\n[[axis]]\nname = "x"\nsystems = ["a"]\n', "across = 'y'; expected one of 'x', 'lists'"),
+        ('[[axis]]\nname = "lists"\nsystems = ["a"]\n', "different names, other than 'lists', found 'lists'"),
+        ('[[axis]]\nname = "x"\nsystems = ["a"]\n[[axis]]\nname = "x"\nsetting = "s.k"\nvalues = [1]\n', "found 'x', 'x'"),
+        ('[[axis]]\nname = "x"\nsystems = [".."]\n', r"a point is called '\.\.', which names no folder"),
+        ('[[axis]]\nname = "x"\nsystems = ["summary"]\n', "a point is called 'summary', which names no folder"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
     with pytest.raises(RecipeError, match=message) as raised:
         read_sweep(written(tmp_path, text))
     assert "sweep.toml" in str(raised.value)
+
+
+BOTH = '[sweep]\nsystem = "a"\nset = {{ "train.seed" = 3 }}\n[[axis]]\nname = "x"\n{first}[[axis]]\nname = "y"\n{second}'
+EPOCHS = 'setting = "train.epochs"\nvalues = [1, 2]\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (EPOCHS, EPOCHS, "the axis 'x' sets train.epochs, which the axis 'y' sets in every point"),
+        (EPOCHS, 'setting = "train.seed"\nvalues = [1]\n', r"\[sweep\] sets train.seed, which the axis 'y' sets in every point"),
+        (EPOCHS, '[[axis.point]]\nname = "p"\nset = { "train.epochs" = 3 }\n', "the axis 'x' sets train.epochs"),
+    ],
+)
+def test_a_setting_that_has_no_effect_in_any_point_is_refused(tmp_path, first, second, message):
+    with pytest.raises(RecipeError, match=message):
+        read_sweep(written(tmp_path, BOTH.format(first=first, second=second)))
+
+
+def test_a_point_may_differ_from_what_the_others_have(tmp_path):
+    some = '[[axis.point]]\nname = "p"\n[[axis.point]]\nname = "q"\nset = { "train.seed" = 4 }\n'
+    sweep = read_sweep(written(tmp_path, BOTH.format(first=EPOCHS, second=some)))
+    assert [point.assignments for point in sweep.points[:2]] == [("train.epochs=1",), ("train.epochs=1", "train.seed=4")]
+
+
+def test_the_command_line_may_not_set_what_an_axis_varies(tmp_path):
+    (tmp_path / "cosine.toml").write_text('[score]\nnorm = "none"\n')
+    sweep = read_sweep(written(tmp_path, GRID.replace("../cosine.toml", "cosine.toml")))
+    check_overrides(sweep, ["train.epochs=1", "score.replicates=5"])
+    for setting, axis in (("model.width=8", "width"), ("score.backend=dot", "scoring"), ("score.norm=s_norm", "scoring")):
+        with pytest.raises(
+            RecipeError, match=f"--set {setting.partition('=')[0]}: the axis '{axis}' of the sweep sweep varies it"
+        ):
+            check_overrides(sweep, [setting])
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path):

@@ -99,6 +99,17 @@ def test_points_share_what_their_settings_have_in_common(recipe):
     assert {plan.features for plan in found} == {plans(recipe, ["first"])[0].features}
 
 
+def test_a_wrong_setting_of_a_sweep_names_the_point_and_one_that_varies_may_not_be_given(recipe):
+    with pytest.raises(RecipeError, match="sweep s, point 3: --set model.embeding_dim=3: unknown setting"):
+        sweep(recipe, '[[axis]]\nname = "size"\nsetting = "model.embeding_dim"\nvalues = [3]\n')
+    sweep(recipe, '[[axis]]\nname = "size"\nsetting = "model.embedding_dim"\nvalues = [3, 4]\n')
+    found = read_sweep(recipe / "sweeps" / "s.toml")
+    with pytest.raises(RecipeError, match="--set model.embedding_dim: the axis 'size' of the sweep s varies it"):
+        check.plan_sweep(recipe, found, ["model.embedding_dim=3"])
+    line = check.sweep_line(recipe, found, recipe / "sweeps" / "s.toml", [], ["train.epochs=1"])
+    assert line.split("\t")[2].split(check.JOINED)[-2:] == ["--set", "train.epochs=1"]
+
+
 def test_a_point_that_agrees_with_a_system_uses_its_network(recipe):
     found = sweep(recipe, '[[axis]]\nname = "norm"\nsetting = "score.norm"\nvalues = ["none", "s_norm"]\n')
     assert [(plan.model, plan.embeddings, plan.first) for plan in found] == [
@@ -127,6 +138,13 @@ def test_a_line_holds_the_arguments_as_they_are(recipe):
     assert columns[:2] == ["system", "first"]
     assert len(columns) == 13
     assert columns[2].split(check.JOINED)[-2:] == ["--set", "site.corpus=/a folder/with; $(odd) names"]
+
+
+@pytest.mark.parametrize("odd", ["a\tb", "a\nb", "a\x1f--force", "a\udcff"])
+def test_a_setting_that_run_sh_would_cut_in_two_is_refused(recipe, odd):
+    plan = plans(recipe, ["first"], [f"site.corpus=/{odd}"])[0]
+    with pytest.raises(RecipeError, match="site.corpus=/a.*expected no tab, line break"):
+        plan.line()
 
 
 def test_systems_that_swept_ones_begin_with_are_trained_even_if_they_are_swept_too(recipe):

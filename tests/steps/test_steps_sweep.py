@@ -36,8 +36,9 @@ def points(tmp_path):
     return tmp_path
 
 
-def run(folder, *scores: str, models=()) -> int:
+def run(folder, *scores: str, models=(), settings=()) -> int:
     words = ["--set", f"sweep.file={folder / 'length.toml'}", "--out", str(folder / "summary")]
+    words += [word for each in settings for word in ("--set", each)]
     words += [word for each in scores for word in ("--scores", str(folder / each))]
     words += [word for each in models for word in ("--model", str(folder / each))]
     return stage.run(STAGE, words, logging.getLogger("sweep"))
@@ -81,3 +82,30 @@ def test_the_training_curves_of_the_points_are_kept_where_they_are_asked_for(poi
     first, second = json.loads((points / "summary" / "sweep.json").read_text())["points"]
     assert first["log"] == [{"epoch": 1, "seconds_seen": 36.0, "pool_hours": 2.0, "dev_eer": 0.1}]
     assert second["log"] == [{"epoch": 1, "seconds_seen": 36.0, "pool_hours": 2.0}]
+
+
+def test_the_tables_are_printed_also_if_they_are_up_to_date(points, capsys):
+    for _ in range(2):
+        assert run(points, "0", "1") == 0
+        assert capsys.readouterr().out.splitlines()[2:] == [
+            "length, s      o",
+            "---------  -----",
+            "0.5        20.00",
+            "1          10.00",
+        ]
+
+
+@pytest.mark.parametrize("figure", ["err", "tasks.few_shot.shots=1,ways=5,distance=cosine.accuracy", "eer.0.01"])
+def test_a_figure_that_no_point_has_is_an_error_that_lists_those_there_are(points, figure):
+    (points / "length.toml").write_text(SWEEP.replace('["eer"]', f'["eer", "{figure}"]'))
+    with pytest.raises(RecipeError, match=rf"figures: no point has '{figure}'; of a trial list there are eer, of tasks none"):
+        run(points, "0", "1")
+
+
+def test_the_command_that_repeats_it_has_the_settings_of_the_command_line(points, monkeypatch):
+    given = ["site.corpus=/home/somebody", "train.epochs=2", "score.priors=[0.01, 0.5]"]
+    monkeypatch.setattr("sys.orig_argv", ["python", *(word for each in ("sweep.file=x", *given) for word in ("--set", each))])
+    assert run(points, "0", "1", settings=given) == 0
+    assert json.loads((points / "summary" / "sweep.json").read_text())["command"] == (
+        "./run.sh --sweep recipes/r/sweeps/length.toml --data DIR --set train.epochs=2 --set 'score.priors=[0.01, 0.5]'"
+    )
