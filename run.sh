@@ -115,6 +115,7 @@ if [ -n "$model" ]; then
   fi
 fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
+trap 'exit 143' TERM  # a stage gets the signal, too, and bash waits until it has put things in order
 common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}")
 top=$exp/$recipe
 if [ -n "$detach" ]; then
@@ -203,7 +204,8 @@ several() {
     }
   done
   set +m
-  trap - INT TERM
+  trap - INT
+  trap 'exit 143' TERM
   if [ "$failed" -ne 0 ]; then exit "$failed"; fi
   for line in "${later[@]}"; do one "$line" "$number" "$number"; done
 }

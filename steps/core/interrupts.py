@@ -4,7 +4,10 @@ SIGUSR1 is what clusters send before a time limit (Slurm's --signal): by default
 """
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +19,16 @@ def end_on_sigterm() -> None:
     """From now on SIGTERM and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does; once: a second one leaves the tidying alone."""
     for number in _ENDING:
         signal.signal(number, _raise_once)
+    sys.unraisablehook = _raise_again
+
+
+def _raise_again(lost: Any) -> None:
+    """Python drops an exception that comes in a destructor or a hook of os.fork: an interrupt comes again a moment later."""
+    if issubclass(lost.exc_type, KeyboardInterrupt) and not sys.is_finalizing():
+        end_on_sigterm()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _raise_once(number: int, frame: Any) -> None:

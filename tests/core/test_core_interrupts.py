@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -11,7 +13,9 @@ from steps.core.interrupts import end_on_sigterm, held_interrupts
 @pytest.fixture(autouse=True)
 def _handlers():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -27,6 +31,35 @@ def test_a_signal_that_ends_raises_once(number):
         _send(number)
     _send(signal.SIGTERM)  # while things are tidied up
     _send(signal.SIGUSR1)
+
+
+class _Destroyed:
+    """Python drops what its end raises, so also an interrupt that comes just then."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        _send(self.number)
+        time.sleep(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_an_interrupt_that_python_drops_comes_again(number):
+    def work():
+        _Destroyed(number)
+        time.sleep(5)
+
+    end_on_sigterm()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_what_else_python_drops_is_said_as_ever(capsys):
+    end_on_sigterm()
+    broken = type("Broken", (), {"__del__": lambda self: 1 / 0})
+    broken()
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def _count(number, steps):

@@ -25,7 +25,8 @@ from steps.core.files import content_hash, read_json  # noqa: E402
 SMALL = (
     "prepare.num_train_voices=12", "prepare.num_dev_voices=4", "prepare.num_test_voices=4", "prepare.num_noises=4",
     "prepare.num_music=2", "prepare.num_rirs=4", "prepare.clip_duration=1.5", "prepare.sessions_per_voice=2",
-    "train.epochs=3", "train.batch_size=8", "train.threads=1", "train.checkpoint_seconds=0.0", "score.replicates=50", "tasks.run=[]",
+    "train.epochs=3", "train.batch_size=8", "train.threads=1", "train.checkpoint_seconds=0.0", "score.replicates=50",
+    "tasks.run=[]",
 )  # fmt: skip
 SMALL_SYSTEM = {
     "xvector": ("model.channels=[16, 16, 16, 16, 32]", "model.embedding_dim=16", "score.lda_dim=4"),

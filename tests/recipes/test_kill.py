@@ -1,9 +1,12 @@
 """A killed run, started again, makes what an undisturbed one makes; and the script that shows it can see a difference."""
 
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,19 @@ def test_a_missing_output_and_leftovers_are_seen(script, two_runs):
 def test_other_content_is_seen(script, two_runs):
     write_stamp(two_runs[1] / "toy/x/model", {"stage": "test"}, {"model.safetensors": "0" * 64}, 1.0)
     assert script.differing(*two_runs) == ["toy/x/model/stamp.json: content"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_told_to_stop_ends_after_its_stage(script, tmp_path, number):
+    exp = tmp_path / "exp"
+    process = script.start(exp, "xvector", 1)
+    while not list(exp.rglob("*.partial")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) != 0
+    assert not list(exp.rglob("*.lock"))  # which would refuse a rerun
+    assert "interrupted; what was finished is kept" in exp.with_name("exp.log").read_text()
 
 
 @pytest.mark.slow
