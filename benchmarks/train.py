@@ -184,7 +184,10 @@ def work_as_rank(rank: int, name: str, options: argparse.Namespace, store: str, 
 
 
 def compare_ranks(name: str, options: argparse.Namespace) -> None:
-    """Prints a row: seconds of a step of one process with as many threads as there are ranks, and of the ranks, taking turns."""
+    """Prints a row: steps a second of one process with one thread, of one with as many as there are ranks, and of the ranks.
+
+    All three take turns step by step.
+    """
     context = multiprocessing.get_context("spawn")
     turn = context.Barrier(options.ranks + 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,20 +195,22 @@ def compare_ranks(name: str, options: argparse.Namespace) -> None:
         ranks = [context.Process(target=work_as_rank, args=(rank, *arguments), daemon=True) for rank in range(options.ranks)]
         for each in ranks:
             each.start()
-        torch.set_num_threads(options.ranks)
-        training, seconds = a_run(name, options), ([], [])
+        training, seconds = a_run(name, options), ([], [], [])
         for step in range(2 + options.steps):
-            began = time.perf_counter()
-            training.train_batch(*synthetic(options, step))
-            seconds[0].append(time.perf_counter() - began)
+            for threads, taken in zip((1, options.ranks), seconds[:2], strict=True):
+                torch.set_num_threads(threads)
+                began = time.perf_counter()
+                training.train_batch(*synthetic(options, step))
+                taken.append(time.perf_counter() - began)
             turn.wait()
             began = time.perf_counter()
             turn.wait()
-            seconds[1].append(time.perf_counter() - began)
+            seconds[2].append(time.perf_counter() - began)
         for each in ranks:
             each.join()
-    threads, split = (statistics.median(each[2:]) for each in seconds)
-    print(f"| {name} | {1 / threads:.2f} | {1 / split:.2f} | {threads / split:.2f} |", flush=True)
+    one, threads, split = (statistics.median(each[2:]) for each in seconds)
+    efficiency = f"{one / threads / options.ranks:.2f} | {one / split / options.ranks:.2f}"
+    print(f"| {name} | {1 / one:.2f} | {1 / threads:.2f} | {1 / split:.2f} | {efficiency} |", flush=True)
 
 
 def main() -> None:
@@ -217,7 +222,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of both loops (2)")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--head", type=int, default=0, help="only a head of so many speakers")
-    parser.add_argument("--ranks", type=int, default=0, help="only so many processes, against one with as many threads")
+    parser.add_argument(
+        "--ranks", type=int, default=0, help="only so many processes, against one with a thread, and with as many"
+    )
     parser.add_argument("--config", type=Path, help="only the loader of this system")
     parser.add_argument("--exp", type=Path, help="of a recipe whose stages 1 to 3 have run")
     parser.add_argument("--set", action="append", default=[], dest="assignments")
@@ -229,8 +236,9 @@ def main() -> None:
         loader_rate(options)
     elif options.ranks:
         print(f"batch {options.batch} x {options.frames} frames x {NUM_BINS} bins")
-        print(f"| network | 1 rank x {options.ranks} threads, steps/s | {options.ranks} ranks x 1 thread, steps/s | ratio |")
-        print("|---|---|---|---|")
+        one, threads, split = "1 rank x 1 thread", f"1 x {options.ranks}", f"{options.ranks} x 1"
+        print(f"| network | {one}, steps/s | {threads} | {split} | efficiency of {threads} | of {split} |")
+        print("|---|---|---|---|---|---|")
         for name in options.models.split(","):
             compare_ranks(name, options)
     else:

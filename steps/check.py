@@ -33,7 +33,6 @@ from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
 from steps.core.stage import Stage
 from steps.core.sweeps import Point, Sweep, check_overrides, read_sweep
-from steps.data.names import is_text
 
 STAGES = [module.STAGE for module in (prepare, extract, augment, train, embed, score)]
 UP_TO_TRAINING = STAGES[:4]
@@ -326,9 +325,10 @@ def _line(*columns: str) -> str:
 
 
 def _refuse_controls(text: str, which: str) -> None:
-    """Raise a RecipeError for a text that run.sh would take for several, or that is no text."""
-    if set(which) & set(text) or not is_text(text):
-        shown = next((part for part in text.split(JOINED) if set(which) & set(part) or not is_text(part)), text)
+    """Raise a RecipeError for a text that run.sh would take for several, or whose bytes are no UTF-8."""
+    wrong = {each for each in text if each in which or "\ud800" <= each <= "\udfff"}
+    if wrong:
+        shown = text if JOINED in wrong else next(part for part in text.split(JOINED) if wrong & {*part})
         raise RecipeError(
             f"{shown!r}: expected no tab, line break or other control character in a setting or a folder given to run.sh, and "
             "UTF-8; rename the folder, or write the setting into the system's TOML file"

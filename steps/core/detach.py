@@ -6,7 +6,9 @@ somebody sets it not to; and a job can be put back into the queue, by its time l
 """
 
 import argparse
+import contextlib
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -42,9 +44,20 @@ def detach(launcher_name: str, folder: Path, start: Path, words: list[str]) -> t
     write_job(own, words, settings=launcher, threads=0, expects=(), submits=True, cwd=str(start))
     slurm.write_script(own / "job.sh", launcher, "steps.core.slurm_task", [str(own.absolute())], logs=own)
     record(own, name)
-    job = slurm.submit(launcher, launcher.submitter, name=name, script=own / "job.sh", logs=own, parts=[0], threads=1)
+    try:
+        job = slurm.submit(launcher, launcher.submitter, name=name, script=own / "job.sh", logs=own, parts=[0], threads=1)
+    except RecipeError:
+        _forget(own, name)
+        raise
     record(own, name, job)
     return f"job {job}", log
+
+
+def _forget(own: Path, name: str) -> None:
+    """Remove what is kept of a run that Slurm refused; if it does not say, it may have taken it."""
+    with contextlib.suppress(RecipeError, slurm.SlurmSilent):
+        if not slurm.find(name):
+            shutil.rmtree(own)
 
 
 def main() -> None:

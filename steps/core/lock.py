@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
+import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +14,16 @@ from typing import Any
 from steps.core import slurm
 from steps.core.errors import RecipeError
 
+_HIDDEN = "hidden"  # a process of another user, where /proc shows only one's own (hidepid)
+
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold `<out>.lock` for the length of a block.
 
-    The file names host, pid and start time of its holder, and the job if it runs in one of Slurm. The lock of a process that no
-    longer lives on this host is taken over, and that of a job that Slurm has ended or begun anew, on whatever host.
+    The file names host, pid, start time and user of its holder, and the job if it runs in one of Slurm. The lock of a process
+    that no longer lives on this host is taken over, and that of one's own job that Slurm has ended or begun anew, on whatever
+    host. Start times are ticks of that host's kernel: no clock of one host is compared with another's.
     Raises RecipeError naming the holder otherwise.
     """
     path = out.with_name(out.name + ".lock")
@@ -26,7 +31,8 @@ def locked(out: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise RecipeError(f"{path.parent}: is a file, expected a folder to make {out.name} in; choose another --out") from None
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())} | _own_job()
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid()), "pids": _pid_namespace()}
+    holder |= {"user": os.getuid()} | _own_job()
     _acquire(path, json.dumps(holder), out)
     try:
         yield
@@ -39,17 +45,17 @@ def holder_of(out: Path) -> str:
     """Who writes an output, in words; "" if nobody does, as far as can be known here."""
     try:
         holder = json.loads(out.with_name(out.name + ".lock").read_text())
-        who = f"process {holder['pid']} on host {holder['host']}"
+        who = f"process {holder['pid']} on host {holder['host']}{_another(holder)}"
+        if _is_near(holder) and _start_time(int(holder["pid"])) not in (holder.get("started"), _HIDDEN):
+            return ""
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    if holder["host"] == socket.gethostname() and _start_time(int(holder["pid"])) != holder.get("started"):
         return ""
     return f"{who}, job {holder['job']}" if holder.get("job") else who
 
 
 def _acquire(path: Path, text: str, out: Path) -> None:
     # The lock is written whole under another name and then linked: no reader ever sees half of it.
-    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}")
     draft.write_text(text)
     try:
         for _ in range(100):
@@ -73,21 +79,47 @@ def _take_over(path: Path, out: Path) -> None:
         return
     except (ValueError, KeyError, TypeError):
         raise RecipeError(f"{path}: not a lock of ours; if nothing writes to {out}, delete it and rerun") from None
-    if host != socket.gethostname():
+    if not _is_near(holder):
         if not _job_is_over(holder):
             job = f", job {holder['job']}," if holder.get("job") else ""
             raise RecipeError(
-                f"{out} is being written by process {pid} on host {host}{job} (lock {path}); "
+                f"{out} is being written by process {pid} on host {host}{_another(holder)}{job} (lock {path}); "
                 "wait for it, or delete the lock if that process is gone"
             )
-    elif _start_time(pid) == started:
-        raise RecipeError(f"{out} is being written by process {pid} on this host (lock {path}); wait for it to end, then rerun")
+    elif _start_time(pid) in (started, _HIDDEN):
+        raise RecipeError(
+            f"{out} is being written by process {pid} on this host{_another(holder)} (lock {path}); "
+            "wait for it to end, then rerun, or choose another --exp (or --out)"
+        )
     with contextlib.suppress(FileNotFoundError), open(path) as file:
         # Of several successors one at a time gets here; the next finds a lock that says another thing.
         with contextlib.suppress(OSError):  # a file system that has none
             fcntl.flock(file, fcntl.LOCK_EX)
         if path.read_text() == text:
             path.unlink()
+
+
+def _is_near(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder's process number means the same here: this host, and no container with processes of its own."""
+    return holder["host"] == socket.gethostname() and holder.get("pids", _pid_namespace()) == _pid_namespace()
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _another(holder: Mapping[str, Any]) -> str:
+    """ ", of user anna" where the holder is not of this user."""
+    number = holder.get("user", os.getuid())
+    if number == os.getuid():
+        return ""
+    try:
+        return f", of user {pwd.getpwuid(number).pw_name}"
+    except (KeyError, TypeError, ValueError, OverflowError):  # not known on this host
+        return f", of user {number}"
 
 
 def _own_job() -> dict[str, str]:
@@ -99,7 +131,7 @@ def _own_job() -> dict[str, str]:
 def _job_is_over(holder: Mapping[str, Any]) -> bool:
     """Whether the holder ran in a job that has ended, or that is this one and began anew on another host."""
     own, job = _own_job(), str(holder.get("job", ""))
-    if not job:
+    if not job or holder.get("user", os.getuid()) != os.getuid():  # clusters may hide one user's jobs from another (PrivateData)
         return False
     return own.get("restart") != holder.get("restart") if own.get("job") == job else not slurm.job_lives(job)
 
@@ -111,10 +143,10 @@ def _start_time(pid: int) -> str:
         return "" if fields[0] == "Z" else fields[19]
     except OSError:
         pass
-    if Path("/proc/self").exists():
-        return ""
-    try:  # systems without /proc: alive or not is all that can be known
+    try:
         os.kill(pid, 0)
-        return "alive"
+        return "" if Path("/proc/self").exists() else "alive"  # without /proc: alive or not is all that can be known
+    except PermissionError:
+        return _HIDDEN
     except OSError:
         return ""

@@ -118,6 +118,7 @@ class Slurm:
 
     type: str = "slurm"
     prologue: tuple[str, ...] = ()  # lines of shell before a job's program, as in "module load cuda"
+    container: tuple[str, ...] = ()  # words before each program that Slurm starts, as in "apptainer", "exec", "--nv", "a.sif"
     max_tasks: int = 0  # most tasks of an array at once; 0: no bound but the cluster's
     retries: int = 1  # times that a failed part is tried again
     requeues: int = 20  # times that a job that nears its time limit is put into the queue again
@@ -135,6 +136,8 @@ class Slurm:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
         if self.poll_seconds <= 0:
             raise ValueError(f"poll_seconds: expected above 0, found {self.poll_seconds}")
+        if self.container and not self.container[0]:
+            raise ValueError(f"container: expected a program and its options, found {list(self.container)}")
         if self.detach not in ("job", "here"):
             raise ValueError(f"detach: expected 'job' or 'here', found {self.detach!r}")
 
@@ -199,8 +202,8 @@ def _output(logs: Path) -> tuple[str, str]:
 
 
 def write_script(path: Path, settings: Slurm, module: str, arguments: Sequence[str], *, logs: Path) -> None:
-    """Write the shell script of a job: the prologue, then a Python module of this repository."""
-    program = shlex.join([sys.executable, "-m", module, *arguments])
+    """Write the shell script of a job: the prologue, then a Python module of this repository, in a container if there is one."""
+    program = shlex.join([*settings.container, sys.executable, "-m", module, *arguments])
     # $SLURM_ARRAY_TASK_ID is the one word that the shell is to look into.
     log = f"{shlex.quote(str(logs.absolute()))}/part.${{SLURM_ARRAY_TASK_ID}}.log"
     lines = [
@@ -274,7 +277,10 @@ def _call(words: Sequence[str]) -> str:
             env=environment, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise RecipeError(f"{words[0]}: no such program; expected Slurm on this host: log in to a host of the cluster") from None
+        raise RecipeError(
+            f"{words[0]}: no such program; expected Slurm on this host: log in to a host of the cluster, or bind its programs "
+            "into the container (see containers/apptainer.def)"
+        ) from None
     except subprocess.TimeoutExpired:
         raise SlurmSilent(f"{words[0]} gave no answer within {_ANSWER_SECONDS} s") from None
     if process.returncode == 0:

@@ -133,7 +133,7 @@ class _Run:
         resources, ranks = getattr(self.settings, self.request.resources), self.request.ranks
         write_job(
             folder, self.command, settings=self.settings, threads=self.threads, expects=self.request.expects, submits=False,
-            srun=resources.srun(self.threads, ranks) if ranks > 1 else (),
+            srun=(*resources.srun(self.threads, ranks), *self.settings.container) if ranks > 1 else (),
         )  # fmt: skip
         slurm.write_script(
             folder / "job.sh", self.settings, "steps.core.slurm_task", [str(folder.absolute())], logs=self.log_folder

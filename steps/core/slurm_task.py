@@ -170,9 +170,13 @@ def _requeue(task: str) -> None:
     """Put this task into the queue again; Slurm then ends it. Returns if Slurm refuses."""
     _say("near its time limit: goes back into the queue, and on from here when it is its turn")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is what comes then
-    process = subprocess.run(["scontrol", "requeue", task], capture_output=True, text=True, check=False)
-    if process.returncode != 0:
-        _say(f"it could not: {process.stderr.strip()}")
+    try:
+        subprocess.run(["scontrol", "requeue", task], capture_output=True, text=True, check=True)
+    except OSError as error:  # in a container that lacks it
+        _say(f"it could not: scontrol: {error.strerror}")
+        return
+    except subprocess.CalledProcessError as error:
+        _say(f"it could not: {error.stderr.strip()}")
         return
     time.sleep(_REQUEUE_SECONDS)
     sys.exit(1)

@@ -67,6 +67,7 @@ def test_a_file_may_build_on_another(write):
     ("[launch]\ntype = 'slurm'\npoll_seconds = 0", "poll_seconds: expected above 0"),
     ("[launch]\ntype = 'slurm'\nretries = -1", "retries: expected at least 0"),
     ("[launch]\ntype = 'slurm'\ndetach = 'there'", "detach: expected 'job' or 'here'"),
+    ("[launch]\ntype = 'slurm'\ncontainer = ['', 'exec']", "container: expected a program and its options"),
     ("[launch]\ntype = 'slurm'\n[train]\nepochs = 3", r"section \[train\] does not belong here"),
 ])  # fmt: skip
 def test_a_wrong_setting_is_named(write, text, words):

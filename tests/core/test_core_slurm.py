@@ -2,13 +2,15 @@
 
 import logging
 import os
+import shlex
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from steps.core import slurm, slurm_array
+from steps.core import detach, slurm, slurm_array, slurm_task
 from steps.core.errors import RecipeError
 from steps.core.files import read_json
 from steps.core.launch import PartsFailed
@@ -51,14 +53,14 @@ class FakeSlurm:
 def launched(tmp_path, monkeypatch):
     """A function that launches parts on a FakeSlurm and returns it."""
 
-    def run(script, parts=2, settings=QUICK):
+    def run(script, parts=2, settings=QUICK, ranks=1):
         fake = FakeSlurm(tmp_path, script)
         for name in ("submit", "queue"):
             monkeypatch.setattr(slurm, name, getattr(fake, name))
         monkeypatch.setattr(slurm, "cancel", fake.cancelled.extend)
         monkeypatch.setattr(slurm, "cancel_task", lambda job, part: fake.cancelled.append(f"{job}_{part}"))
         monkeypatch.setattr(slurm, "find", lambda name: "")
-        request = Request(name="fake", resources="cpu", work=tmp_path, expects=(), log=LOG)
+        request = Request(name="fake", resources="cpu", ranks=ranks, work=tmp_path, expects=(), log=LOG)
         launch_slurm(["true", "{part}"], parts, tmp_path / "log", threads=1, settings=settings, request=request)
         return fake
 
@@ -271,6 +273,47 @@ def test_the_script_of_a_job_quotes_every_word(tmp_path, monkeypatch):
     subprocess.run(["bash", folder / "job.sh"], cwd="/", env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"}, check=True)
     assert (folder / "log" / "part.3.log").read_text() == f"2\n{[str(folder), hard, '']}\n"
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_whatever_slurm_starts_runs_in_the_container(tmp_path, monkeypatch):
+    """The stand-in for apptainer shows its words and runs what follows them."""
+    image = tmp_path / "an image; $(touch pwned).sif"
+    image.write_text('#!/bin/bash\necho "in $1 $2"; shift 2; exec "$@"\n')
+    image.chmod(0o755)
+    (tmp_path / "shown.py").write_text("import sys; print(sys.argv[1:])")
+    monkeypatch.chdir(tmp_path)
+    settings = Slurm(container=(str(image), "exec", "--bind=/a b"), prologue=("echo before",))
+    slurm.write_script(tmp_path / "job.sh", settings, "shown", ["word"], logs=tmp_path)
+    subprocess.run(["bash", tmp_path / "job.sh"], cwd="/", env=os.environ | {"SLURM_ARRAY_TASK_ID": "0"}, check=True)
+    assert (tmp_path / "part.0.log").read_text() == "before\nin exec --bind=/a b\n['word']\n"
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_ranks_are_started_in_the_container(launched, tmp_path):
+    def all_well(fake):
+        fake.end("1", 0, status=0)
+
+    launched(all_well, parts=1, settings=replace(QUICK, container=("apptainer", "exec", "a b.sif")), ranks=2)
+    (job,) = tmp_path.glob("jobs/*/job.json")
+    words = shlex.split(read_json(job)["environment"]["STEPS_SRUN"])
+    assert words[0] == "srun"
+    assert words[-4:] == ["--wait=0", "apptainer", "exec", "a b.sif"]
+
+
+def test_a_task_that_cannot_requeue_itself_says_so(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    slurm_task._requeue("7_0")
+    assert "it could not: scontrol: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("answer", "left"), [("pass", 0), ("print('12 0 PENDING None')", 1)])
+def test_a_detached_run_that_slurm_refused_leaves_nothing_behind(tmp_path, program, monkeypatch, answer, left):
+    program("sbatch", "sys.exit('sbatch: error: invalid partition specified: moon')")
+    program("squeue", answer)  # it may have taken a job all the same
+    monkeypatch.setattr(detach, "read_launcher", lambda name: QUICK)
+    with pytest.raises(RecipeError, match="invalid partition specified: moon"):
+        detach.detach("test", tmp_path / "runs", tmp_path, ["true"])
+    assert len(list((tmp_path / "runs").iterdir())) == left
 
 
 def test_ranks_ask_for_as_many_times_as_much_on_each_of_their_nodes():

@@ -18,9 +18,12 @@ MORE = (
 
 @pytest.fixture
 def words(bench):
-    """The command line of stage 4, its inputs made, and a launcher "two"."""
-    file = bench.folder / "conf" / "launch" / "test.toml"
-    file.with_name("two.toml").write_text(file.read_text().replace("[launch.cpu]", "[launch.cpu]\nnodes = 2"))
+    """The command line of stage 4, its inputs made, and a launcher "two": two nodes, and a stand-in for a container."""
+    file, image = bench.folder / "conf" / "launch" / "test.toml", bench.folder / "image.sif"
+    image.write_text(f'#!/bin/bash\necho "$3 ${{SLURM_PROCID-none}}" >>{bench.folder}/in_image\nexec "$@"\n')
+    image.chmod(0o755)
+    text = file.read_text().replace("[launch.cpu]", f'container = ["{image}"]\n[launch.cpu]\nnodes = 2')
+    file.with_name("two.toml").write_text(text)
     manifests = write_corpus(bench.folder / "manifests", {"train": (4, 3), "dev": (2, 2)}, {})
     features = run("extract", bench.folder / "features", *FBANK, manifests=manifests)
     augmented = run("augment", bench.folder / "none", *FBANK, *NONE, manifests=manifests)
@@ -47,6 +50,8 @@ def test_ranks_on_two_nodes_outlive_a_killed_rank_and_their_time_limit(bench, wo
 
     err = process.communicate(timeout=120)[1]
     assert process.returncode == 0, err + log.read_text()
+    inside = set((bench.folder / "in_image").read_text().split("\n"))  # the task in the batch step, and both ranks
+    assert {"steps.core.slurm_task 0", "steps.train 0", "steps.train 1"} <= inside, inside
     settings, inputs = words[4::2], dict(word.removeprefix("--").split("=") for word in words[:3])
     run("train", bench.folder / "here", *settings, **{name: Path(folder) for name, folder in inputs.items()})
     assert bench.content() == bench.content("here")
