@@ -44,7 +44,7 @@ _NUM_SHOWN = 5
 class Settings(PublishedSettings):
     """Where CN-Celeb lies, what is trained on, and how speakers are enrolled."""
 
-    SPLITS: ClassVar[tuple[str, ...]] = ("published", "test")
+    SPLITS: ClassVar[tuple[str, ...]] = ("published", "test", "all")
     TYPE: ClassVar[str] = "cnceleb"
     DOCUMENTED: ClassVar[Mapping[str, Counts]] = DOCUMENTED
     HAS_TRIALS: ClassVar[bool] = True
@@ -55,7 +55,7 @@ class Settings(PublishedSettings):
     # "concatenated" (one joined file of each speaker, list cnc_eval_concat) or "utterances" (the recordings that it joins, as a
     # model of several utterances, list cnc_eval_avg)
     enrol: str = "concatenated"
-    made_trials: tuple[str, ...] = ()  # besides the published list: balanced, all_pairs
+    made_trials: tuple[str, ...] = ()  # besides the published list: balanced, extended, all_pairs
     min_utterances: int = 1  # of each speaker
     sampling_rate: int = 16000  # Hz that is expected; 0 = any
 

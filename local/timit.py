@@ -48,6 +48,7 @@ _NUM_SHOWN = 5
 class Settings(PublishedSettings):
     """Where TIMIT lies, and who is trained on and tested."""
 
+    SPLITS: ClassVar[tuple[str, ...]] = ("published", "made", "test")  # test_list says who of all is tested
     TYPE: ClassVar[str] = "timit"
     HAS_TRIALS: ClassVar[bool] = True
 

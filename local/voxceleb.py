@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from local.celebrities import identification, known
-from local.celebrities.comparison import comparison, list_problem
+from local.celebrities import identification, trial_lists
+from local.celebrities.comparison import comparison
+from local.celebrities.first_release import people
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
 from local.listing import banks, calibration, findings, lists, shards, splits
 from local.listing.documented import Counts
-from local.listing.files import SETS, Row, without_suffix
+from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
 from steps.core.config import field
 from steps.core.errors import RecipeError
 from steps.data.audio import MONO
 from steps.data.manifests import Utterance
-from steps.data.trials import read_trials
 
 SHARD_SIZE = 1000  # files; fixes the units, whatever the number of jobs
 UNIT_SETTINGS = ("train", "split", "check_audio")  # what a shard depends on, besides the files themselves
@@ -36,7 +36,6 @@ _CHOICES = {
     "bad_audio": shards.BAD_AUDIO,
     "check_audio": shards.CHECK_AUDIO,
 }
-_NUM_SHOWN = 5
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
@@ -141,7 +140,8 @@ def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
     corpus = _corpus(settings, site)
     _check_lists(corpus)
     if settings.other_lists == "refuse":
-        _check_published(corpus)
+        for name, path in corpus.lists.items():
+            trial_lists.check_published(path, name, corpus.named[name], people(corpus.speakers))
     return shards.units(corpus.files, SHARD_SIZE)
 
 
@@ -165,7 +165,7 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
         with findings.explained(gone):
             identification.write_list(out, corpus.parts, sets)
         _LOG.info("%s", identification.remark(corpus.parts)[1])
-    trials = {name: lists.given_trials(path, tested, {}, prefix="", replace_spaces="") for name, path in corpus.lists.items()}
+    trials = {name: trial_lists.read(path, tested, people(corpus.speakers)) for name, path in corpus.lists.items()}
     if settings.by_split:  # a list of speakers who are trained on, since stage 6 needs one
         drawn = {"seed": settings.seed, "per_utterance": 8, "cross_session": False}
         trials = {f"{identification.NAME}_seen": lists.made_trials("balanced", test, **drawn)}
@@ -196,8 +196,8 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
         path = find_metadata(tree.metadata, places)
         speakers |= read_speakers(path, tree.id_column) if path else {}
     found = {VOX1.name: _tree_files(settings, site, VOX1, speakers)}
-    listed = _lists(settings, places)
-    named = {name: _named(path, path.stat().st_mtime_ns) for name, path in listed.items()}
+    listed = {} if settings.by_split else trial_lists.find(settings.trials, places)
+    named = {name: trial_lists.named(path, people(speakers)) for name, path in listed.items()}
     _check_disjoint(settings, found[VOX1.name].rows, listed, named)
     given = lists.find_lists("identification", settings.identification, places)
     parts = next((identification.read_split(path, path.stat().st_mtime_ns) for path in given.values()), {})
@@ -252,45 +252,6 @@ def _tree_files(settings: Settings, site: Mapping[str, str], tree: Tree, speaker
             + ("" if tree is VOX1 else ', or prepare.split = "test" to do without training data')
         )
     return Files(root_name=root_name, root=root, rows=rows, channel=MONO)
-
-
-def _lists(settings: Settings, places: list[Path]) -> dict[str, Path]:
-    """Return name -> trial list: those asked for, or the published ones that are there."""
-    wanted = settings.trials
-    if settings.by_split:
-        return {}
-    if not wanted:
-        wanted = ";".join(name for name in known.LIST_NAMES if any((place / name).is_file() for place in places))
-    files = lists.find_lists("trials", wanted, places)
-    if not files:
-        raise RecipeError(
-            f"no trial list: looked for {', '.join(known.LIST_NAMES)} in {', '.join(map(str, places))}; expected at least one; "
-            "put the lists that VoxCeleb's site offers there, or set prepare.trials to the names of others"
-        )
-    found: dict[str, Path] = {}
-    for path in files.values():
-        name = known.LIST_NAMES.get(path.name, path.stem)
-        if found.setdefault(name, path) != path:
-            raise RecipeError(f"{found[name]} and {path} would both be the list '{name}'; expected one; rename the other")
-    return found
-
-
-def _check_published(corpus: Corpus) -> None:
-    """Raise a RecipeError if a list is not the one that was published by its name."""
-    for name, path in corpus.lists.items():
-        problem = list_problem(name, path, corpus.named[name])
-        if problem:
-            raise RecipeError(
-                f"{path}: is not the published list: {problem}; expected the file that VoxCeleb's site offers, as figures on "
-                'another one cannot be compared; give that one, rename yours, or set prepare.other_lists = "warn"'
-            )
-
-
-@lru_cache(maxsize=32)
-def _named(path: Path, mtime_ns: int) -> frozenset[str]:
-    """Return the ids of the utterances in a list; its time is an argument so that a changed list is read again."""
-    trials = read_trials(path)
-    return frozenset(without_suffix(name.removeprefix("./")) for name in {*trials.enrol_ids, *trials.test_ids})
 
 
 def _check_disjoint(settings: Settings, rows: list[Row], files: Mapping[str, Path], named: Mapping[str, frozenset[str]]) -> None:
@@ -348,15 +309,7 @@ def _check_lists(corpus: Corpus) -> None:
     for path in corpus.splits.values():
         identification.check_there(path, corpus.parts, there | {name for name, part in corpus.parts.items() if part == "2"})
     for name, ids in corpus.named.items():
-        missing = sorted(ids - there)
-        if missing:
-            shown = ", ".join(f"'{utterance}'" for utterance in missing[:_NUM_SHOWN])
-            raise RecipeError(
-                f"{corpus.lists[name]}: {len(missing)} of its {len(ids)} utterances are not there: {shown}"
-                f"{', ...' if len(missing) > _NUM_SHOWN else ''}; expected all of them below "
-                f"{corpus.files[VOX1.name].root}, as a figure belongs to a whole list; complete VoxCeleb1 (E and H need dev "
-                "and test), or choose the lists with prepare.trials"
-            )
+        trial_lists.check_there(corpus.lists[name], ids, there, corpus.files[VOX1.name].root)
 
 
 def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:

@@ -34,6 +34,8 @@ def units(job: Job) -> list[str]:
 
 def work(job: Job, unit: str) -> None:
     """The features of one shard of utterances."""
+    import numpy as np
+
     from steps.data.archive import write_ark, write_scp
     from steps.data.audio import read_audio
     from steps.data.manifests import audio_root, read_set
@@ -53,9 +55,15 @@ def work(job: Job, unit: str) -> None:
             )
             rng = generator(DITHER_SEED, "extract", utterance.id) if features.is_random else None
             try:
-                yield utterance.id, extract(samples, rate, features, rng=rng)
+                feats_TF = extract(samples, rate, features, rng=rng)
             except ValueError as error:
                 raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
+            if not np.isfinite(feats_TF).all():
+                raise RecipeError(
+                    f"{path}: utterance '{utterance.id}': its features are NaN or infinite; expected samples in +-1, found some "
+                    f"up to {abs(samples).max():.3g}; convert the file, or remove it and run stage 1 again"
+                )
+            yield utterance.id, feats_TF
 
     storage = getattr(features, "storage", "float32")  # a waveform has no choice
     write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items(), storage))

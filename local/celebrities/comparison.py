@@ -1,10 +1,11 @@
 """VoxCeleb on disk, compared with what is documented about its sets and lists."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from local.celebrities import known
+from local.celebrities import first_release, known
 from local.listing.documented import Compared, Counts, compare, table
 from local.listing.files import SETS
 from steps.data.manifests import Utterance
@@ -13,11 +14,19 @@ from steps.data.trials import Trials, read_trials
 _SMALL_SHORTFALL = 0.001  # share of the utterances; many a copy lacks a file or two
 
 
-def list_problem(name: str, path: Path, ids: frozenset[str]) -> str:
-    """Return in what a list differs from the published one of its name; "": in nothing, or there is none."""
+def list_problem(name: str, path: Path, ids: frozenset[str], people: Mapping[str, str]) -> str:
+    """Return in what a list differs from the published one of its name; "": in nothing, or there is none.
+
+    Args:
+        name: of the list.
+        path: of its file.
+        ids: of the utterances in it.
+        people: of `first_release.people`, for names of the first release.
+    """
     if name not in known.LISTS:
         return ""
-    return known.list_problem(name, _counts(read_trials(path), ids), path)
+    rename = cache(partial(first_release.renamed, known=people))
+    return known.list_problem(name, _counts(read_trials(path), ids), path, rename)
 
 
 def comparison(corpus: Any, sets: Mapping[str, list[Utterance]], trials: Mapping[str, Trials]) -> list[tuple[bool, str]]:
@@ -31,7 +40,7 @@ def comparison(corpus: Any, sets: Mapping[str, list[Utterance]], trials: Mapping
         lines.append(Compared(name=name, found=found, known=known.SETS[name], meaning=meaning, is_expected=is_equal))
     for name, path in corpus.lists.items():
         ids = corpus.named[name]
-        problem = list_problem(name, path, ids)
+        problem = list_problem(name, path, ids, first_release.people(corpus.speakers))
         meaning = f"{path.name}, {'as documented' if name in known.LISTS else 'a list of your own'}"
         if problem:
             meaning = f"{path.name} is not the published list: do not compare its figures with published ones"

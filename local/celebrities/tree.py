@@ -1,7 +1,7 @@
 """The folders of VoxCeleb: <dev or test>/<wav or aac>/<speaker>/<video>/<number>.<wav, flac or m4a>.
 
 VoxCeleb1's first release (2017) had voxceleb1_wav/<name of a person>/<video>_<number of seven digits>.wav: read, too, with the
-ids that the second release gives the same files, since lists and metadata go by these.
+ids that the second release gives the same files; see first_release.py.
 """
 
 import os
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
+from local.celebrities import first_release
 from local.celebrities.known import TEST_SPEAKERS
 from local.celebrities.metadata import Speaker
 from local.listing.files import Row, audio_files, without_suffix
@@ -20,7 +21,6 @@ PARTS = ("dev", "test")
 FORMAT_FOLDERS = ("wav", "flac", "aac", "m4a", "voxceleb1_wav")
 
 _NUM_SHOWN = 5
-_FIRST_RELEASE = re.compile(r"(.{11})_(\d{7})(\.\w+)")  # a video's id has eleven signs, '_' and '-' among them
 # An utterance that is there in several forms is read in the one that decodes fastest; any other form comes last.
 _RANKS = {".wav": 0, ".flac": 1, ".m4a": 2}
 _LAST_RANK = 3
@@ -84,14 +84,16 @@ def find_rows(tree: Tree, root: Path, folder: str, speakers: Mapping[str, Speake
     rows: dict[str, dict[str, Row]] = {part: {} for part in parts}
     odd: list[str] = []
     strangers: set[str] = set()
-    people = {known.name: speaker for speaker, known in speakers.items() if tree is VOX1 and known.name}
+    people = first_release.people(speakers) if tree is VOX1 else {}
     prefix = f"{folder}/" if folder else ""
     form = re.compile(tree.speaker_form)
     for part, place in _places(parts):
         for path in audio_files(root / folder / place) if (root / folder / place).is_dir() else ():
-            names = _of_first_release(path.split("/"), people, strangers) if tree is VOX1 else path.split("/")
-            if names is None:
+            person = first_release.person(path) if tree is VOX1 else ""
+            if person and person not in people:
+                strangers.add(person)
                 continue
+            names = (first_release.renamed(path, people) if person else path).split("/")
             if len(names) != 3 or not form.fullmatch(names[0]):
                 odd.append(f"{prefix}{place}/{path}")
                 continue
@@ -102,7 +104,8 @@ def find_rows(tree: Tree, root: Path, folder: str, speakers: Mapping[str, Speake
             if other is None or _rank(row.path) < _rank(other.path):
                 rows[row.split][row.id] = row
     _refuse_odd(tree, root, odd)
-    _refuse_strangers(tree, root / folder, strangers, people)
+    what = f"folders of {tree.title}'s first release are of"
+    first_release.refuse_strangers(root / folder, what, strangers, people, f"into {root / folder} or above it")
     return sorted((row for found in rows.values() for row in found.values()), key=lambda row: row.path)
 
 
@@ -149,27 +152,4 @@ def _refuse_odd(tree: Tree, root: Path, odd: list[str]) -> None:
             f"{', ...' if len(odd) > _NUM_SHOWN else ''}; expected .../{tree.speaker_example}/<video>/<number>.{tree.suffix}"
             f"{' (or voxceleb1_wav/<name>/<video>_<number>.wav, the first release)' * (tree is VOX1)}; move the files, or "
             f"correct the folder (--data DIR, site.{tree.site_name})"
-        )
-
-
-def _of_first_release(names: list[str], people: Mapping[str, str], strangers: set[str]) -> list[str] | None:
-    """Return [speaker, video, file] of a file of the first release, or of any other what it was; None: nobody of that name."""
-    match = _FIRST_RELEASE.fullmatch(names[-1]) if len(names) == 2 else None
-    if match is None:
-        return names
-    if names[0] not in people:
-        strangers.add(names[0])
-        return None
-    video, number, suffix = match.groups()
-    return [people[names[0]], video, f"{int(number):05d}{suffix}"]
-
-
-def _refuse_strangers(tree: Tree, folder: Path, strangers: Collection[str], people: Collection[str]) -> None:
-    if strangers:
-        shown = ", ".join(sorted(strangers)[:_NUM_SHOWN])
-        found = f"which names {len(people)} people" if people else "which is not there"
-        raise RecipeError(
-            f"{folder}: {len(strangers)} folders of {tree.title}'s first release are of people who are not in {tree.metadata}, "
-            f"{found}: {shown}{', ...' if len(strangers) > _NUM_SHOWN else ''}; put the table that VoxCeleb's site offers into "
-            f"{folder} or above it, or correct the names"
         )

@@ -287,7 +287,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     if settings.split == "made":
         chosen = splits.draw_speakers(utterances, settings.test_speakers, min_utterances=2, purpose="test", **draw)
     for utterance in utterances:
-        if settings.split == "test":
+        if settings.split in ("test", "all"):
             name = "test"
         elif settings.split == "made":
             name = "test" if utterance.speaker in chosen else "train"

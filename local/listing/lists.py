@@ -49,16 +49,25 @@ def find_lists(setting: str, names: str, roots: Iterable[Path]) -> dict[str, Pat
     return found
 
 
-def given_trials(path: Path, utterances: Iterable[Utterance], models: Models, *, prefix: str, replace_spaces: str) -> Trials:
+def given_trials(
+    path: Path,
+    utterances: Iterable[Utterance],
+    models: Models,
+    *,
+    prefix: str,
+    replace_spaces: str,
+    rename: Callable[[str], str] = str,
+) -> Trials:
     """Return the trials of a list, with the ids of the utterances; an enrolment may be one of the models.
 
-    A name in the list may have the extension of an audio file, and be with or without the folder `prefix`.
+    A name in the list, once renamed, may have the extension of an audio file, and be with or without the folder `prefix`.
 
     Raises:
         RecipeError: malformed list, an utterance that is not known, or a label that the speakers contradict.
     """
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
-    resolve = resolver(speakers, prefix, replace_spaces)
+    plain = resolver(speakers, prefix, replace_spaces)
+    resolve = cache(lambda name: plain(rename(name)))
     trials = read_trials(path)
     enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
     trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
@@ -130,7 +139,7 @@ def made_trials(
     "balanced" is made as VoxCeleb1-O: each utterance enrols `per_utterance` trials, half of them targets. "extended" is made as
     VoxCeleb1-E, half as many of each utterance, and "hard" as VoxCeleb1-H, likewise but only between speakers of one gender and
     nationality, of whom there are at least `min_speakers`. Who is in them is up to the utterances: E and H have all speakers
-    of a corpus, so nobody is left to be trained on.
+    of a corpus, so nobody is left to be trained on (prepare.split = "all", or "test" of a corpus without a split of its own).
 
     Args:
         kind: of MADE.

@@ -16,11 +16,11 @@ from steps.core.errors import RecipeError
 class PublishedSettings(CorpusSettings):
     """What all published corpora have.
 
-    `split` is "published" (the corpus's own train, dev and test), "made" (speakers drawn from all of these) or "test" (its test
-    set alone, as for a model that is there already).
+    `split` is "published" (the corpus's own train, dev and test), "made" (speakers drawn from all of these), "test" (its test
+    set alone, as for a model that is there already) or "all" (likewise, but everybody is tested, as in VoxCeleb1-E and -H).
     """
 
-    SPLITS: ClassVar[tuple[str, ...]] = ("published", "made", "test")
+    SPLITS: ClassVar[tuple[str, ...]] = ("published", "made", "test", "all")
     TYPE: ClassVar[str] = ""  # the word that chooses this corpus
     DOCUMENTED: ClassVar[Mapping[str, Counts]] = {}  # part of the corpus -> what it holds
 

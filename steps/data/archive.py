@@ -5,7 +5,6 @@ loading, so that a folder can be renamed. For Kaldi or kaldiio, run them inside 
 or compressed, see compressed.py), float32 vectors [D], or 16-bit mono waveforms [W] (a WAV file per entry, as Kaldi's wav arks).
 """
 
-import json
 import math
 import os
 from array import array as column_of
@@ -278,11 +277,11 @@ def _embedding_rows(archive: Archive) -> Iterator[tuple[np.ndarray, np.ndarray, 
             yield index_N[order[which]], rows_RD, count
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named arrays and texts as safetensors; the same content gives the same bytes, whatever its order.
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors; the same content gives the same bytes, whatever its order.
 
     Raises:
-        ValueError: an array of a type that safetensors does not hold (text, objects), or metadata that is no text.
+        ValueError: an array of a type that safetensors does not hold (text, objects).
     """
     plain = {}
     for name in sorted(arrays):
@@ -290,11 +289,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{path}: '{name}' has dtype {array.dtype}; expected bool, int, uint or float")
         plain[name] = np.array(array, order="C", copy=True)
-    texts = dict(metadata or {})
-    if not all(isinstance(text, str) for item in texts.items() for text in item):
-        raise ValueError(f"{path}: expected text -> text as metadata, found {texts}")
-    # One entry: safetensors writes several in the random order of a hash map.
-    packed = safetensors.numpy.save(plain, {"json": json.dumps(texts, sort_keys=True, ensure_ascii=False)})
+    packed = safetensors.numpy.save(plain)
     with atomic_write(path, "wb") as file:
         file.write(packed)
 
@@ -305,25 +300,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         RecipeError: missing or damaged file.
     """
-    return _load_safetensors(path)[0]
-
-
-def load_metadata(path: Path) -> dict[str, str]:
-    """Return the texts that `save_arrays` wrote beside the arrays.
-
-    Raises:
-        RecipeError: missing or damaged file.
-    """
-    try:
-        return json.loads(_load_safetensors(path)[1].get("json", "{}"))
-    except ValueError as error:
-        raise RecipeError(f"{path}: damaged ({error}); run the stage that writes it again") from None
-
-
-def _load_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}
     except FileNotFoundError:
         raise RecipeError(f"{path}: not found; run the stage that writes it") from None
     except safetensors.SafetensorError as error:
@@ -360,6 +339,11 @@ def _lines_of_scp(path: Path) -> Iterator[tuple[str, str, int]]:
         if not utterance_id or not ark or "\0" in ark or not is_number:
             line = line.rstrip("\n")
             raise RecipeError(f"{path}:{number}: expected '<id> <ark>:<offset>', found {line!r}; rerun the stage")
+        if ark[0] == "/" or (".." in ark and ".." in ark.split("/")):  # a folder from elsewhere reads nothing but itself
+            raise RecipeError(
+                f"{path}:{number}: expected an ark below the folder of the scp, found {ark!r}; put the arks beside it, and name "
+                "them relative to it"
+            )
         yield utterance_id, ark, int(offset)
 
 

@@ -121,12 +121,13 @@ def audio_info(path: Path | str) -> AudioInfo:
 def inspect_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -> Inspection:
     """Return what a file holds, what is wrong with it, and what is to be said of it; each file is decoded once at most.
 
-    Wrong: unreadable, no samples, a sampling rate that cannot be, a channel too many or missing, a length (WAV, SPHERE, Ogg)
-    that the bytes do not bear out; and if decoded: cut short, NaN or infinite samples, all samples zero. Said: content that
+    Wrong: unreadable, no samples, a sampling rate that cannot be, a channel too many or missing, a length (WAV, FLAC, SPHERE,
+    Ogg) that the bytes do not bear out; and if decoded: cut short, NaN or infinite samples, all samples zero. Said: content that
     the name does not tell, a length that is not known; and if decoded: DC offset, clipping, samples beyond +-1, near silence.
     The length is that of the decoded samples if decoded; AAC is always decoded, as its header has no exact length.
 
-    Not found: a FLAC file whose header announces less than there is, and clipping that was turned down afterwards.
+    Not found: an MP3 or raw AAC file that was cut between two frames and does not say how many it has, since no such file
+    says that it ends; and clipping that was turned down afterwards.
     """
     path = Path(path)
     try:
@@ -204,7 +205,9 @@ def _decoded_problem(path: Path, file: _Header, there: int) -> str:
         return ""
     if there < 0.9 * frames.num_samples:
         return f"is read up to sample {there} of {frames.num_samples}, as its header does not say its length; write it anew"
-    return cut if frames.has_count and there < min(announced - 2 * _MP3_FRAME, 0.99 * announced) else ""
+    if frames.has_count and there < min(announced - 2 * _MP3_FRAME, 0.99 * announced):
+        return cut
+    return "" if frames.is_whole else "is cut short: its last MP3 frame is not whole"
 
 
 def _levels(path: Path, file: _Header, channel: int) -> Levels:

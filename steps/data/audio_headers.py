@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from steps.data.audio_flac import flac_problem
+
 _NOT_KNOWN = (0xFFFFFFFF, 0x7FFFFFFF)  # lengths that programs write who do not know better, as into a pipe
 _PIPE_BYTES = 0x7FFF0000  # SoX writes somewhat less than the second of these
 _MAX_CHUNKS = 1000
@@ -24,7 +26,7 @@ class Finding(NamedTuple):
 
 
 def check_length(path: Path) -> Finding:
-    """Return what is to be said of the length that a WAV, SPHERE or Ogg file announces; nothing of other formats.
+    """Return what is to be said of the length that a WAV, FLAC, SPHERE or Ogg file announces; nothing of other formats.
 
     Source: RIFF as in IBM and Microsoft (1991), RF64 as in EBU Tech 3306; NIST SPHERE; Ogg as in RFC 3533.
     """
@@ -37,6 +39,8 @@ def check_length(path: Path) -> Finding:
             return _sphere(file, size)
         if head[:4] == b"OggS":
             return _ogg(file, size)
+        if head[:4] == b"fLaC":
+            return Finding(flac_problem(file, size))
     return Finding()
 
 
@@ -124,6 +128,7 @@ class Mp3(NamedTuple):
 
     num_samples: int  # per channel
     has_count: bool  # whether a first frame says how many there are (Xing, Info or VBRI)
+    is_whole: bool  # whether the last frame is all there: encoders write whole ones
 
 
 def scan_mp3(path: Path) -> Mp3 | None:
@@ -146,7 +151,7 @@ def scan_mp3(path: Path) -> Mp3 | None:
         place, is_first = place + length, False
     # What is left may be a tag at the end; more than that means that the frames were lost on the way.
     is_followed = not is_first and (len(content) - place <= 0.02 * len(content) + 4096)
-    return Mp3(num_samples, has_count) if is_followed else None
+    return Mp3(num_samples, has_count, is_whole=place <= len(content)) if is_followed else None
 
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # Hz, by version

@@ -22,6 +22,8 @@ STORAGES = ("float32", *_TOKENS)
 FEW_ROWS = 8  # matrices of so few rows have no quartiles worth the name: Kaldi's kAutomaticMethod stores them in two bytes
 _CODES = np.arange(256, dtype=np.float32)
 _STEP = np.float32(1 / 65535)
+_NARROWEST = np.finfo(np.float32).tiny
+_WIDEST = float(np.finfo(np.float32).max) / 256  # a range that is unpacked without overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,16 @@ class Coding:
 
 
 def pack_compressed(feats_TF: np.ndarray, storage: str) -> bytes:
-    """Return a matrix of finite numbers, not empty, as Kaldi's binary form has it."""
+    """Return a matrix of finite numbers, not empty, as Kaldi's binary form has it.
+
+    Raises:
+        ValueError: numbers that are too far apart for single precision.
+    """
     feats_TF = np.asarray(feats_TF, dtype=np.float32)
     storage = "two_byte" if len(feats_TF) <= FEW_ROWS else storage
     low, high = feats_TF.min(), feats_TF.max()
+    if not float(high) - float(low) < _WIDEST:
+        raise ValueError(f"numbers from {low:g} to {high:g}; expected a range below {_WIDEST:.3g} to be compressed")
     span = high - low if high > low else np.float32(1) + abs(low)
     coding = Coding(storage, low, span)
     header = _TOKENS[storage] + _GLOBAL.pack(low, span, *feats_TF.shape)
@@ -122,8 +130,9 @@ def _codes(columns_FT: np.ndarray, corners_F4: np.ndarray, *, room_FT: np.ndarra
     for corner, num in enumerate((64, 128, 63)):
         low, high = (corners_F4[:, each, None] for each in (corner, corner + 1))
         np.subtract(columns_FT, low, out=room_FT)
-        np.divide(room_FT, high - low, out=room_FT)
-        room_FT *= num
+        with np.errstate(over="ignore"):  # a part of no width in single precision has but its ends
+            np.divide(room_FT, np.maximum(high - low, _NARROWEST), out=room_FT)
+            room_FT *= num
         room_FT += np.float32(0.5)
         codes_FT += np.clip(room_FT, 0, num, out=room_FT).astype(np.uint8)
     return codes_FT

@@ -20,18 +20,24 @@ def pack_array(array: np.ndarray, where: str, storage: str = "float32") -> bytes
     """Return a float32 matrix [T, F] or vector [D] as Kaldi's binary form has it; matrices may be compressed.
 
     Raises:
-        ValueError: another array, an empty one, numbers that are not finite, or an unknown storage.
+        ValueError: another array, an empty one, numbers that are not finite in single precision or too far apart to be
+            compressed, or an unknown storage.
     """
     if storage not in STORAGES:
         raise ValueError(f"storage: expected one of {', '.join(STORAGES)}, found {storage!r}")
     array = np.asarray(array)
     if array.ndim not in (1, 2) or array.dtype.kind != "f" or array.size == 0:
         raise ValueError(f"{where} has {array.dtype} and shape {array.shape}; expected floats [T, F] or [D], not empty")
+    with np.errstate(over="ignore"):
+        array = array.astype("<f4", copy=False)
     if not np.isfinite(array).all():
-        raise ValueError(f"{where} has numbers that are NaN or infinite; expected finite ones")
+        raise ValueError(f"{where} has numbers that are NaN or infinite (beyond 3.4e38); expected finite ones")
     if array.ndim == 2 and storage != "float32":
-        return pack_compressed(array, storage)
-    data = array.astype("<f4", copy=False).tobytes()
+        try:
+            return pack_compressed(array, storage)
+        except ValueError as error:
+            raise ValueError(f"{where} has {error}") from None
+    data = array.tobytes()
     if array.ndim == 1:
         return _VECTOR.pack(b"\0BFV ", 4, len(array)) + data
     return _MATRIX.pack(b"\0BFM ", 4, array.shape[0], 4, array.shape[1]) + data

@@ -1,5 +1,7 @@
 """A reader of Kaldi arks for lhotse, for those who have not installed kaldi_native_io."""
 
+import re
+
 import kaldiio
 import numpy as np
 from lhotse.features.io import FeaturesReader, register_reader
@@ -20,11 +22,10 @@ class _KaldiioReader(FeaturesReader):
         self.storage_path = str(storage_path)
 
     def read(self, key: str, left_offset_frames: int = 0, right_offset_frames: int | None = None) -> np.ndarray:
-        if "|" in (
-            self.storage_path.rpartition(":")[0].strip()[-1:],
-            self.storage_path.strip()[:1],
-            self.storage_path.strip()[-1:],
-        ):
-            # Kaldi and kaldiio run such a name as a command of the shell; a manifest from elsewhere could hold any.
-            raise ValueError(f"storage_path {self.storage_path!r}: expected <ark>:<offset>, found a pipe, which is not run here")
+        # Kaldi and kaldiio run a name with a pipe at either end as a command of the shell, also before [rows] or :offset; a
+        # manifest from elsewhere could hold any.
+        if not re.fullmatch(r"[^|]+:\d+", self.storage_path):
+            raise ValueError(
+                f"storage_path {self.storage_path!r}: expected <ark>:<offset>, found a pipe, which is not run here, or no offset"
+            )
         return kaldiio.load_mat(self.storage_path)[left_offset_frames:right_offset_frames]

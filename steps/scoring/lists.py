@@ -92,5 +92,6 @@ def _refuse(
         name = trials.ids[number_P[first]]
         raise RecipeError(
             f"{path}:{line_of_trial(path, first)}: {side} '{name}' has no embedding in {where} ({len(known_P)} "
-            f"trials, {int((~known_P).sum())} missing); run stage 5, or set score.allow_missing = true"
+            f"trials, {int((~known_P).sum())} missing); run stage 5, or, if stage 1 excluded it "
+            "(problems.tsv), set score.allow_missing = true"
         )

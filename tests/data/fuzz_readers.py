@@ -224,9 +224,12 @@ def _arks(folder: Path) -> dict[str, dict[str, Any]]:
     archive.write_embeddings(made, sorted(UTTERANCES), rng.standard_normal((len(UTTERANCES), 6)))
     matrices = [(name, rng.standard_normal((4, 3)).astype(np.float32)) for name in sorted(UTTERANCES)]
     archive.write_scp(made, archive.write_ark(made / "feats.ark", matrices))
+    for storage in ("two_byte", "speech_feature"):
+        long = [(name, rng.standard_normal((12, 3))) for name in sorted(UTTERANCES)]
+        archive.write_scp(made, archive.write_ark(made / f"{storage}.ark", long, storage), f"{storage}.scp")
     waves = [(name, rng.integers(-100, 100, 50).astype(np.int16)) for name in sorted(UTTERANCES)]
     archive.write_scp(made, archive.write_wave_ark(made / "waves.ark", waves, RATE), "waves.scp")
-    archive.save_arrays(made / "backend.safetensors", {"mean": np.zeros(3), "n": np.arange(4)}, {"a": "b"})
+    archive.save_arrays(made / "backend.safetensors", {"mean": np.zeros(3), "n": np.arange(4)})
 
     def content(*names: str) -> dict[str, bytes]:
         return {name: (made / name).read_bytes() for name in names}
@@ -238,7 +241,7 @@ def _arks(folder: Path) -> dict[str, dict[str, Any]]:
         return archive.read_embeddings(place), archive.read_windows(place)
 
     def arrays(place: Path) -> object:
-        return archive.load_arrays(place / "backend.safetensors"), archive.load_metadata(place / "backend.safetensors")
+        return archive.load_arrays(place / "backend.safetensors")
 
     def both(scp: str, ark: str, read: Callable[[Path], object], kind: str) -> dict[str, dict[str, Any]]:
         found = content(scp, ark)
@@ -252,6 +255,8 @@ def _arks(folder: Path) -> dict[str, dict[str, Any]]:
     return (
         both("embeddings.scp", "embeddings.ark", embeddings, "embeddings")
         | both("feats.scp", "feats.ark", load("feats.scp"), "feats")
+        | both("two_byte.scp", "two_byte.ark", load("two_byte.scp"), "two_byte")
+        | both("speech_feature.scp", "speech_feature.ark", load("speech_feature.scp"), "speech_feature")
         | both("waves.scp", "waves.ark", load("waves.scp"), "waves")
         | {"safetensors": {"files": content("backend.safetensors"), "read": arrays, "is_text": False}}
     )

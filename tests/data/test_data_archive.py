@@ -204,20 +204,18 @@ def test_lhotse_loads_the_features_by_itself(feature_set):
         np.testing.assert_array_equal(features.load(), MATRICES[features.recording_id])
 
 
-def test_arrays_and_texts_come_back_and_bytes_do_not_depend_on_order(tmp_path):
+def test_arrays_come_back_and_bytes_do_not_depend_on_order(tmp_path):
     arrays = {
         "b": np.arange(6.0).reshape(2, 3).T, "a": np.float32(1.5), "c": np.array([True, False]), "d": np.zeros((0, 2), np.int64),
     }  # fmt: skip
-    texts = {f"k{n}": str(n) for n in range(9)}
-    archives.save_arrays(tmp_path / "x", arrays, texts)
-    archives.save_arrays(tmp_path / "y", dict(reversed(arrays.items())), dict(reversed(texts.items())))
+    archives.save_arrays(tmp_path / "x", arrays)
+    archives.save_arrays(tmp_path / "y", dict(reversed(arrays.items())))
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
     found = archives.load_arrays(tmp_path / "x")
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == np.asarray(array).dtype
-    assert archives.load_metadata(tmp_path / "x") == texts
 
 
 def test_objects_are_not_saved_and_damaged_files_are_refused(tmp_path):

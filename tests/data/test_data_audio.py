@@ -218,11 +218,23 @@ def test_an_mp3_file_that_was_cut_is_found_where_it_says_its_length(tmp_path):
     path.write_bytes(content[: len(content) * 3 // 4])
     assert "is cut short: 96000 samples announced" in check_audio(path)
     path.write_bytes(content[content.index(content[:2], 4) :])
-    assert scan_mp3(path) == (whole.num_samples, False)
+    assert scan_mp3(path) == (whole.num_samples, False, True)
     path.write_bytes(b"ID3\4\0\0\0\0\1\0" + b"\0" * 128 + content + b"TAG" + b"\0" * 125)
     assert scan_mp3(path) == whole
     path.write_bytes(b"no frames")
     assert scan_mp3(path) is None
+
+
+def test_an_mp3_file_of_one_bit_rate_that_was_cut_within_a_frame_is_found(tmp_path):
+    noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 2 * RATE), tmp_path / "a.mp3"
+    content = mp3_frames(path, noise_W, 0.5)
+    path.write_bytes(content)
+    assert (scan_mp3(path).has_count, check_audio(path)) == (False, "")
+    for lost in (1, 50, len(content) // 3):
+        path.write_bytes(content[:-lost])
+        assert check_audio(path) == "is cut short: its last MP3 frame is not whole"
+    path.write_bytes(content + b"TAG" + b"\0" * 125)
+    assert check_audio(path) == ""
 
 
 def flac_with(path: Path, wave_W: np.ndarray, num_samples: int) -> Path:

@@ -22,6 +22,7 @@ def matrix(num_frames, kind="speech"):
         feats_TF[:] = -2.5
     if kind == "flat columns":
         feats_TF[:, ::3] = 7
+        feats_TF[:, 1] = feats_TF.max() + 1  # the four corners have to be pushed below the highest step
     if kind == "outlier":
         feats_TF[num_frames // 2, 3] = 1e5
     return feats_TF.astype(np.float32)
@@ -141,8 +142,25 @@ def test_a_cut_file_is_named_and_what_kaldi_does_not_compress_is_refused(tmp_pat
     (tmp_path / "feats.ark").write_bytes(content[:-7])
     with pytest.raises(RecipeError, match="ends within 'a'"):
         Archive(tmp_path).load("a")
-    for bad in (np.full((20, 3), np.nan), np.zeros((0, 3))):
+    for bad in (np.full((20, 3), np.nan), np.zeros((0, 3)), np.full((20, 3), 1e300)):  # which float32 does not hold
         with pytest.raises(ValueError, match="'a'"):
             archives.write_ark(tmp_path / "x.ark", [("a", bad)], storage)
     with pytest.raises(ValueError, match="storage: expected one of float32"):
         archives.write_ark(tmp_path / "x.ark", [("a", matrix(3))], "int4")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("storage", KALDI_METHODS)
+def test_numbers_that_are_very_large_or_very_near_are_kept_or_refused(tmp_path, storage):
+    rng = np.random.default_rng(4)
+    kept = {
+        "large": 1e35 * rng.normal(size=(20, 3)), "near": 1000 + 1e-3 * rng.random((20, 3)),
+        "tiny": 1e-42 * rng.random((20, 3)), "constant": np.full((20, 3), -7.7e8),
+    }  # fmt: skip
+    archives.write_scp(tmp_path, archives.write_ark(tmp_path / "feats.ark", kept.items(), storage))
+    for name, feats_TF in kept.items():
+        found_TF = Archive(tmp_path).load(name)
+        assert np.abs(found_TF - feats_TF).max() <= 0.02 * np.ptp(feats_TF) + 1e-4 * (name == "near") + 1e-38
+    for low, high in ((-3e38, 3e38), (0, 3e37)):
+        with pytest.raises(ValueError, match=r"x.ark: 'a' has numbers from .* to 3e\+3[78]; expected a range below 1.33e\+36"):
+            archives.write_ark(tmp_path / "x.ark", [("a", np.array([[low, high]] * 12))], storage)

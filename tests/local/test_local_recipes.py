@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from steps import prepare
+from steps.core.config import load_layers
 from steps.core.errors import RecipeError
 from steps.core.log import configure
 from steps.core.stage import run
@@ -67,6 +68,17 @@ def test_a_download_becomes_manifests_and_trials(recipe, tmp_path, monkeypatch):
     # None of them is as large as the corpus that it stands for.
     with pytest.raises(RecipeError, match=r"documented: [\d,]+\).*; this is another corpus, or a part of it"):
         run(prepare.STAGE, arguments_of(recipe, system, tmp_path / "n", *settings), configure("prepare"))
+
+
+def test_systems_trained_as_wespeaker_does_have_its_augmentation():
+    """Its setup is "aug_prob 0.6, speed perturb" (README of examples/voxceleb/v2); fine-tuning begins with such a system."""
+    files = sorted((ROOT / "recipes" / "voxceleb").glob("*.toml"))
+    bases = {path.stem: path.read_text() for path in files}
+    of_wespeaker = {name for name, text in bases.items() if "conf/train/wespeaker.toml" in text}
+    assert len(of_wespeaker) == 16
+    assert {name for name, text in bases.items() if "conf/augment/online_wespeaker.toml" in text} == of_wespeaker
+    tables = load_layers([ROOT / "recipes" / "voxceleb" / "resnet34_aam_lmft.toml"]).tables
+    assert tables["augment"]["speed_as_new_speakers"], "its head has a class for each speed, as that of resnet34_aam"
 
 
 def test_mini_librispeech_is_a_preparation_of_its_own(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 from local import audiomnist, speechocean762, vctk
 from local.listing.documented import Counts
 from steps.core.errors import RecipeError
-from steps.data.manifests import has_set, read_set
+from steps.data.manifests import has_set, read_set, read_utt2spk
+from steps.data.trials import read_trials
 from tests.local.miniatures import make_audiomnist, make_speechocean762, make_vctk, prepare, write_audio
 
 ANY = {"wrong_counts": "warn", "made_trials": ("all_pairs",), "dev_speakers": 0.0}
@@ -81,6 +82,18 @@ def test_speechocean762_has_its_published_sets(learners, tmp_path):
     out = run(speechocean762, learners / "speechocean762", tmp_path / "y", split="test")
     assert not has_set(out, "train")
     assert items(out, "test")["000030011"].path == "WAVE/SPEAKER0003/000030011.WAV"
+
+
+def test_everybody_can_be_tested_as_in_voxceleb1_e(learners, tmp_path):
+    out = run(speechocean762, learners, tmp_path, split="all", made_trials=("extended",))
+    assert not any(has_set(out, name) for name in ("train", "dev"))
+    speakers = {item.speaker for item in read_set(out, "test")}
+    assert speakers == {"0001", "0003", "0005", "0006", "0024", "0026"}
+    trials = read_trials(out / "trials" / "extended.txt")
+    utt2spk = read_utt2spk(out / "utt2spk")
+    assert {utt2spk[name] for name in trials.enrol_ids} == speakers
+    with pytest.raises(ValueError, match="split: expected one of made, test, found 'all'"):
+        vctk.Settings(split="all")  # "test" says it there
 
 
 def test_another_speechocean762_is_refused(learners, tmp_path, monkeypatch):

@@ -281,7 +281,7 @@ def no_lists(data: Path) -> None:
         (lambda d: shutil.rmtree(d / "vox1" / "dev"), {"train": "vox1_dev"}, r"no audio of the development set of VoxCeleb1"),
         (lambda d: shutil.rmtree(d / "vox1" / "dev" / "wav"), {"trials": ONLY_O, "vox1_folder": "v"}, r"data/v: no audio of"),
         (lambda d: shutil.rmtree(d / "vox2"), {}, r"development set of VoxCeleb2 .*dev/aac/id0xxxx/<video>/00001.m4a"),
-        (no_lists, {}, r"no trial list: looked for veri_test.txt, .*list_test_hard2.txt in "),
+        (no_lists, {}, r"no trial list: looked for veri_test.txt, .*voxceleb1_test_v2.txt, voxceleb1_test.txt in "),
         (lambda d: None, {"trials": "none.txt"}, r"no file 'none.txt'; looked for "),
         (lambda d: append(d / "vox1" / "veri_test.txt", "1 id10270/a b c\n"), {}, r"veri_test.txt:145: malformed trial '1 id1"),
         (lambda d: append(d / "vox1" / "veri_test.txt", "1 A_B/x/1.wav A_B/y/1.wav\n"), {}, r"2 of its 26 .*'A_B/x/1'"),

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,3 +74,14 @@ def test_compressed_features_are_near_and_small(stages, tmp_path, storage, most)
 def test_a_wrong_sampling_rate_names_file_and_setting(stages, tmp_path):
     with pytest.raises(RecipeError, match=r"train0/u0\.wav.*expected 16000 Hz, found 8000 Hz; set features\.resample"):
         stages.run("extract", tmp_path / "x", *stages.FBANK, "features.sampling_rate=16000", manifests=stages.manifests)
+
+
+def test_samples_so_large_that_their_features_are_infinite_name_their_file(stages, tmp_path):
+    manifests = Path(shutil.copytree(stages.manifests, tmp_path / "manifests"))
+    path = manifests / "audio" / "test" / "test1" / "u2.wav"
+    samples_W, rate = soundfile.read(path)
+    soundfile.write(path, 1e25 * samples_W, rate, subtype="FLOAT")
+    with pytest.raises(
+        RecipeError, match=r"test1/u2.wav: .*its features are NaN or infinite; expected samples in \+-1, found some up"
+    ):
+        stages.run("extract", tmp_path / "x", *stages.FBANK, manifests=manifests)
