@@ -18,7 +18,8 @@ from tests.core.conftest import Bench
 AS_USER = """
 import getpass, os, runpy, subprocess, sys, tomllib, locale, encodings.idna
 sys.path.insert(0, os.getcwd())
-import numpy, steps.core.stage
+import numpy, steps.core.stage, steps.core.stamp
+steps.core.stamp.run_record()
 number = int(sys.argv[1])
 os.setgroups([])
 os.setgid(number)
