@@ -144,11 +144,12 @@ present() {
 
 # one LINE FROM TO: stages FROM to TO of one system or point, a line of the plan
 one() {
-  local kind name arguments features augmented trained embeddings begins first last prepared backend scores
-  local config init=() fitted=() train=run from=$2 to=$3
-  IFS=$'\t' read -r kind name arguments features augmented trained embeddings begins first last prepared backend scores <<<"$1"
+  local kind name arguments features augmented trained embeddings begins first last prepared backend scores stored
+  local config init=() fitted=() recordings=() train=run from=$2 to=$3
+  IFS=$'\t' read -r kind name arguments features augmented trained embeddings begins first last prepared backend scores stored <<<"$1"
   split "$arguments"
   if [ "$begins" != - ]; then init=(--init "$top/$begins"); fi
+  if [ "$stored" = - ]; then recordings=(--manifests "$top/$prepared"); fi
   if [ "$backend" != - ]; then fitted=(--backend "$backend"); fi
   if [ -n "$model" ]; then train=:; else trained=$top/$trained; fi  # with --model there is nothing to augment and to train
 
@@ -167,7 +168,8 @@ one() {
   if [ "$last" = 4 ]; then return 0; fi  # only trained, for another system to begin with
 
   # 5. One vector per utterance, or one per window.
-  run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" --out "$top/$embeddings"
+  run 5 "embed $name" steps.embed "${config[@]}" --features "$top/features/$features" --model "$trained" "${recordings[@]}" \
+    --out "$top/$embeddings"
 
   # 6. Back end, scores, calibration, figures.
   run 6 "score $name" steps.score "${config[@]}" --manifests "$top/$prepared" --embeddings "$top/$embeddings" \
@@ -257,12 +259,14 @@ while IFS=$'\t' read -r kind name arguments parts models; do
 done <<<"$plan"
 
 # 8. Tables, curves, and the command that repeats each number.
+if [ "$stop_stage" -lt 8 ]; then exit; fi
 results=()
 for each in "$top"/*/scores; do if [ -d "$each" ]; then results+=(--scores "$each"); fi; done
 for each in "$top"/*/model; do if [ -d "$each" ]; then results+=(--model "$each"); fi; done
 for each in "$top"/sweeps/*/summary; do if [ -d "$each" ]; then results+=(--sweep "$each"); fi; done
 for each in "$top"/*/alignment; do if [ -d "$each" ]; then results+=(--alignment "$each"); fi; done
 if [ "${results[0]:-}" != --scores ]; then
+  if [ -z "$sweep" ]; then fail "no report: no system of $recipe has been scored in $top; run stages 1 to 6 first"; fi
   echo "run.sh: no report: no system of $recipe has been scored in $top, only points of sweeps" >&2
   exit 0
 fi

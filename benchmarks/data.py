@@ -6,7 +6,8 @@
               proportion, and opening the training set and drawing epochs of it; 1281762 utterances are VoxCeleb1 and 2
     extract   stage 2 on FLAC files of eight seconds, against a bare loop of decoding and fbank, and lhotse's
               compute_and_store_features
-    input     crops for a training: of features on disk, in each way to store them, and of waveforms, features made on the way
+    input     crops for a training: of features on disk, in each way to store them; and of the waveforms of a bank and of FLAC
+              files, features made on the way
 
 Every program runs in a process of its own, and those of a task take turns, so that a busy machine slows all of them alike;
 where it is busy, read seconds of CPU. Memory is the largest of any of its processes.
@@ -25,7 +26,7 @@ from pathlib import Path
 
 SCALE = ("prepare", "headers", "lhotse", "open_set", "cuts", "worker")
 EXTRACT = ("bare", "begin", "extract", "extract2", "extract8bit", "lhotse")
-INPUT = ("float32", "two_byte", "speech_feature", "on_the_fly")
+INPUT = ("float32", "two_byte", "speech_feature", "from_bank", "from_flac")
 TASKS = ("scale", "extract", "input")
 FEW = 160  # utterances of the program `begin`
 CROPS = 20 * 64  # of a turn of the task input

@@ -135,7 +135,7 @@ def _opener(folder: Path) -> Callable[[], TrainingSet]:
         features=Fbank(name="fbank80", num_mel_bins=80), augment=Augment(mode="none", name="none"),
     )  # fmt: skip
     places = {name: folder / name for name in ("manifests", "features", "augmented")}
-    return lambda: TrainingSet.open(**places, settings=settings)
+    return lambda: TrainingSet.open(**places, settings=settings, site={})
 
 
 def _write_features(folder: Path) -> None:

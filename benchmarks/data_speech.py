@@ -146,12 +146,17 @@ def stored(storage: str) -> Callable[[Path], Run]:
     return lambda folder: _crops(folder, folder / "features" / f"{storage}-1", folder / "none", "none")
 
 
-def on_the_fly(folder: Path) -> Run:
-    """Crops of waveforms on disk, features made of them, no augmentation."""
+def from_bank(folder: Path) -> Run:
+    """Crops of waveforms that stage 3 has stored, features made of them, no augmentation."""
     return _crops(folder, folder / "features", folder / "augmented", "online")
 
 
-def _crops(folder: Path, features: Path, augmented: Path, mode: str) -> Run:
+def from_flac(folder: Path) -> Run:
+    """Crops of the recordings themselves, features made of them, no augmentation."""
+    return _crops(folder, folder / "features", folder / "augmented", "online", store_speech=False)
+
+
+def _crops(folder: Path, features: Path, augmented: Path, mode: str, store_speech: bool = True) -> Run:
     from steps.core import files
     from steps.data.sampling import epoch_batches
     from steps.examples.training_set import TrainingSet
@@ -163,15 +168,16 @@ def _crops(folder: Path, features: Path, augmented: Path, mode: str) -> Run:
         files.write_json(augmented / "mode.json", {"mode": "none"})
     settings = SimpleNamespace(
         train=Train(epochs=1, batch_size=BATCH, learning_rate=0.1, decay="constant"), features=_features(),
-        augment=Augment(mode=mode, name=mode, p_augment=1e-12, p_band=1.0), specaugment=SpecAugment(),
+        augment=Augment(mode=mode, name=mode, p_augment=1e-12, p_band=1.0, store_speech=store_speech), specaugment=SpecAugment(),
     )  # fmt: skip
-    data = TrainingSet.open(manifests=folder / "manifests", features=features, augmented=augmented, settings=settings)
+    site = {"corpus": str(folder / "corpus")}
+    data = TrainingSet.open(manifests=folder / "manifests", features=features, augmented=augmented, settings=settings, site=site)
     batches = epoch_batches(
         seed=1, epoch=1, labels=data.labels, sampling="utterance", examples_per_epoch=20 * BATCH, batch_size=BATCH,
         min_frames=CROP_FRAMES, max_frames=CROP_FRAMES,
     )  # fmt: skip
-    source = augmented / "speech" if mode == "online" else features / "train"
-    size = sum(path.stat().st_size for path in source.glob("*.ark")) / len(data.utterances) / SECONDS
+    sources = (augmented / "speech").glob("*.ark") if mode == "online" else (features / "train").glob("*.ark")
+    size = sum(path.stat().st_size for path in sources) / len(data.utterances) / SECONDS * store_speech
     data.make_batch(batches[0])
 
     def run() -> str:

@@ -101,12 +101,12 @@ def loader_rate(options: argparse.Namespace) -> None:
     """Prints the batches a second that the data side of a real system makes, and the steps a second of its training."""
     from steps.train import STAGE
 
-    settings, _ = config.load_settings(STAGE.sections, [options.config], options.assignments)
+    settings, site = config.load_settings(STAGE.sections, [options.config], options.assignments)
     features, augment = settings.features, settings.augment
     augmented = augment.name if augment.mode == "online" else f"{augment.name}-{features.name}"
     data = TrainingSet.open(
         manifests=options.exp / "manifests", features=options.exp / "features" / features.name,
-        augmented=options.exp / "augmented" / augmented, settings=settings,
+        augmented=options.exp / "augmented" / augmented, settings=settings, site=site,
     )  # fmt: skip
     s: Train = settings.train
     frames = [frames_of(features, seconds) for seconds in (s.min_crop, s.max_crop)]

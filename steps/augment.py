@@ -2,8 +2,9 @@
 
 Reads manifests (and the audio below the roots of [site]).
 Writes, by `augment.mode`:
-  online   a bank of sounds at the training rate, as Kaldi wav arks: speech/ (the training set itself), noise/, music/, rir/,
-           babble/ (those there are; with `shares` where not all are equally likely); training draws from it for every example
+  online   a bank of sounds at the training rate, as Kaldi wav arks: speech/ (the training set itself, unless `store_speech`
+           is false), noise/, music/, rir/, babble/ (those there are; with `shares` where not all are equally likely); training
+           draws from it for every example
   copies   train/feats.<shard>.ark and feats.scp of augmented copies of every training utterance, train/utt2spk, and
            train/augmentation.tsv, which says what was done to each
   none     nothing but mode.json
@@ -20,6 +21,7 @@ from steps.core import files
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.core.stage import ONE_UNIT, Input, Job, Stage
+from steps.monitor.agreement import check_storage
 from steps.signal.settings import FEATURES, Augment
 
 if TYPE_CHECKING:
@@ -48,11 +50,13 @@ def units(job: Job) -> list[str]:
             "augment.mode = none"
         )
     _check_sounds(job)
+    check_storage(job.settings)
     kinds = [kind for kind, name in BANK_SETS.items() if has_set(manifests, name)]
     shards = {kind: -(-len(read_set(manifests, BANK_SETS[kind])) // SHARD_SIZE) for kind in kinds}
     if settings.mode == "copies":
         return [f"train.{shard:05d}" for shard in range(shards["speech"])]
-    return [f"{kind}.{shard:05d}" for kind in kinds for shard in range(shards[kind])]
+    stored = [kind for kind in kinds if kind != "speech" or settings.store_speech]
+    return [f"{kind}.{shard:05d}" for kind in stored for shard in range(shards[kind])] or [ONE_UNIT]
 
 
 def _check_sounds(job: Job) -> None:
@@ -69,7 +73,7 @@ def _check_sounds(job: Job) -> None:
 
 def work(job: Job, unit: str) -> None:
     """One shard of the bank, or the copies of one shard of utterances."""
-    if job.settings.augment.mode == "none":
+    if unit == ONE_UNIT:  # nothing to store
         return
     kind, _, shard = unit.rpartition(".")
     if job.settings.augment.mode == "online":
@@ -84,7 +88,7 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     from steps.examples.bank import SHARES
 
     files.write_json(job.out / "mode.json", {"mode": job.settings.augment.mode})
-    if job.settings.augment.mode == "none":
+    if ONE_UNIT in units:
         return
     for kind, folders in merge_shards(units, job.out).items():
         for name in ("utt2spk", "augmentation.tsv"):
@@ -117,20 +121,12 @@ def read_sounds(job: Job, kind: str, shard: int | None = None) -> Iterator[tuple
 
 def read_sound(job: Job, kind: str, utterance: "Utterance") -> np.ndarray:
     """Float32 samples of one sound at the training rate."""
-    from steps.data.audio import read_audio
-    from steps.data.manifests import audio_path
-    from steps.signal.resample import resample
+    from steps.data.manifests import audio_root
+    from steps.examples import recordings
 
-    rate = job.settings.augment.sampling_rate
-    path = audio_path(utterance, BANK_SETS[kind], job.input("manifests"), job.site)
-    samples_W, found_rate = read_audio(
-        path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
-    )
-    if found_rate != rate and kind == "speech" and not job.settings.features.resample:
-        raise RecipeError(
-            f"{path}: {found_rate} Hz, expected augment.sampling_rate = {rate} Hz; set features.resample = true to convert"
-        )
-    return resample(samples_W, found_rate, rate) if found_rate != rate else samples_W
+    root = audio_root(BANK_SETS[kind], job.input("manifests"), job.site)
+    may_convert = kind != "speech" or job.settings.features.resample
+    return recordings.read_sound(utterance, root, job.settings.augment.sampling_rate, may_convert=may_convert)
 
 
 class CorpusBank:
@@ -170,13 +166,9 @@ class CorpusBank:
         return self.shares.get(kind)
 
 
-def to_int16(samples_W: np.ndarray) -> np.ndarray:
-    """Samples in +-1 as 16-bit integers, clipped."""
-    return np.clip(np.rint(samples_W * 32768.0), -32768, 32767).astype(np.int16)
-
-
 def _write_sounds(job: Job, kind: str, shard: int) -> None:
     from steps.data.archive import write_scp, write_wave_ark
+    from steps.examples.recordings import to_int16
 
     sounds = ((name, to_int16(samples_W)) for name, _, samples_W in read_sounds(job, kind, shard))
     lines = write_wave_ark(job.out / f"sounds.{shard:05d}.ark", sounds, job.settings.augment.sampling_rate)
@@ -209,8 +201,7 @@ def _write_copies(job: Job, shard: int) -> None:
                     raise RecipeError(f"copy '{kind}-{name}': {error}") from None
                 yield f"{kind}-{name}", feats_TF
 
-    storage = getattr(job.settings.features, "storage", "float32")  # a waveform has no choice
-    write_scp(job.out, write_ark(job.out / f"feats.{shard:05d}.ark", items(), storage))
+    write_scp(job.out, write_ark(job.out / f"feats.{shard:05d}.ark", items(), job.settings.features.storage))
     for name, lines in (("utt2spk", speakers), ("augmentation.tsv", words)):
         with files.atomic_write(job.out / name) as file:
             file.writelines(lines)
@@ -227,7 +218,7 @@ def what_decides(tables: dict[str, dict]) -> dict[str, dict]:
     """Of the settings of a bank only those that its sounds are read with: the others decide in training."""
     if tables["augment"]["mode"] == "copies":
         return tables
-    kept = {"augment": ("mode", "sampling_rate"), "features": ("resample",)}
+    kept = {"augment": ("mode", "sampling_rate", "store_speech"), "features": ("resample",)}
     return {section: {key: table[key] for key in kept[section] if key in table} for section, table in tables.items()}
 
 

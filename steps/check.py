@@ -3,16 +3,16 @@
 `python -m steps.check --recipe DIR [--system A,B | --sweep FILE | --model DIR] [--set ...]` prints what run.sh loops over, with
 tabs between columns and "-" for none:
 
-    system  name  arguments  features  augmented  model  embeddings  begins  first  last  manifests  backend  scores
+    system  name  arguments  features  augmented  model  embeddings  begins  first  last  manifests  backend  scores  stored
     fusion  name  arguments  folders of scores
     align   name  arguments  folders of embeddings
     sweep   name  arguments  folders of scores  folders of models, of a sweep with curves
 
-`arguments` are those of every stage, with the character 31 between them; `model`, `embeddings` and the others are folders of
-the recipe's outputs; `begins` is the folder of the network that it begins with; `first` and `last` are the stages that it needs.
-A system that another one begins with comes before it; if it was not asked for, its last stage is 4. A point of a sweep needs no
-stage whose output another point before it has made. A typing error in the settings of stage 6 is thus found before stage 4 has
-trained for a day.
+`arguments` are those of every stage, with the character 31 between them; `model`, `embeddings` and the others are folders of the
+recipe's outputs; `begins` is the folder of the network that it begins with; `stored` is whether its features are; `first` and
+`last` are the stages that it needs. A system that another one begins with comes before it; if it was not asked for, its last
+stage is 4. A point of a sweep needs no stage whose output another point before it has made. A typing error in the settings of
+stage 6 is thus found before stage 4 has trained for a day.
 """
 
 import argparse
@@ -62,6 +62,7 @@ class Plan:
     manifests: str
     backend: str = "-"
     scores: str
+    stored: bool
 
     def line(self) -> str:
         """The plan as run.sh reads it."""
@@ -76,7 +77,7 @@ class Plan:
             str(self.last),
             self.manifests,
         )
-        return _line("system", self.system, arguments, *rest, self.backend, self.scores)
+        return _line("system", self.system, arguments, *rest, self.backend, self.scores, "yes" if self.stored else "-")
 
 
 def systems_of(recipe: Path, wanted: str) -> list[str]:
@@ -118,7 +119,7 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
         check_together(built[system], str(files[0]))
         network = built[system]["system"].model or system
         plans[system] = Plan(
-            system=system, files=files, assignments=chosen, **_shared_folders(built[system]),
+            system=system, files=files, assignments=chosen, **_shared(built[system]),
             model=f"{network}/model", embeddings=_embeddings(recipe, system, built[system], chosen), scores=f"{system}/scores",
             begins=plans[begins].model if begins else "-", last=8 if system in systems else 4,
         )  # fmt: skip
@@ -194,7 +195,7 @@ def plan_sweep(recipe: Path, found: Sweep, assignments: Sequence[str]) -> list[P
                 system=name,
                 files=files,
                 assignments=(*chosen, *apart),
-                **_shared_folders(settings),
+                **_shared(settings),
                 begins=before[init].model if init else "-",
                 model=model,
                 embeddings=embeddings,
@@ -239,12 +240,14 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _shared_folders(built: Settings) -> dict[str, str]:
+def _shared(built: Settings) -> dict[str, Any]:
+    """Of a plan, the folders that systems share, and whether features are stored there."""
     augmented, features, data = built["augment"].name, built["features"].name, built["system"].data
     if built["augment"].mode != "online":  # a bank of sounds serves any features
         augmented += f"-{features}"
     of_data = f"-{data}" if data else ""
-    return {"features": features + of_data, "augmented": augmented + of_data, "manifests": f"manifests{of_data}"}
+    folders = {"features": features + of_data, "augmented": augmented + of_data, "manifests": f"manifests{of_data}"}
+    return folders | {"stored": built["features"].storage != "none"}
 
 
 def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
@@ -267,7 +270,7 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     return Plan(
         system=name, files=files, assignments=chosen, features=built["features"].name, augmented="-", model=str(folder),
         embeddings=f"{name}/embeddings", manifests="manifests", backend=str(scores) if scores.is_dir() else "-",
-        scores=f"{name}/scores",
+        scores=f"{name}/scores", stored=built["features"].storage != "none",
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Stage 5: features become embeddings.
 
-Reads features (all sets) and a model.
+Reads features (all sets) and a model; with features.storage = "none" manifests, and the audio below the roots of [site].
 Writes <set>/embeddings.<batch group>.ark (Kaldi) and embeddings.scp: a vector per utterance, or with `embed.window` a
 matrix with one row per window; model.json, what is known of the network; and pair_head.json of a siamese one.
 With `embed.class_scores` also class_scores/<set>/class_scores.<batch group>.ark and class_scores.scp, what the training head says
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from steps.core import config, files
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
     import torch
 
     from steps.data.archive import Archive
+    from steps.examples.recordings import Features
     from steps.nnet.networks.base import EmbeddingNetwork
 
 BATCHES_PER_UNIT = 16
+FEATS_SCP, NUM_FRAMES = "feats.scp", "utt2num_frames"  # of a set in the output of stage 2: stored or not
 CLASS_SCORES = "class_scores"  # folder beside those of the sets
 
 
@@ -76,11 +77,18 @@ class Embed:
 def units(job: Job) -> list[str]:
     """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
     names = []
-    for folder in sorted(path.parent for path in job.input("features").glob("*/feats.scp")):
-        num_units = -(-len(_opened(folder, job.settings)[1]) // BATCHES_PER_UNIT)
+    computes = job.settings.features.storage == "none"
+    if computes != (job.inputs["manifests"] is not None):
+        raise RecipeError(
+            f"features.storage = {job.settings.features.storage!r}: expected --manifests (the output of stage 1) exactly with "
+            "'none', where features are made of the recordings"
+        )
+    lists = f"*/{NUM_FRAMES if computes else FEATS_SCP}"
+    for folder in sorted(path.parent for path in job.input("features").glob(lists)):
+        num_units = -(-len(_opened(folder, job)[1]) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
     if not names:
-        raise RecipeError(f"{job.input('features')}: holds no features (*/feats.scp); give the output of stage 2 (extract)")
+        raise RecipeError(f"{job.input('features')}: holds no features ({lists}); give the output of stage 2 (extract)")
     sets = {name.rpartition(".")[0] for name in names}
     strange = sorted(set(job.settings.embed.class_scores) - sets)
     if strange:
@@ -113,7 +121,7 @@ def work(job: Job, unit: str) -> None:
     except ValueError as error:
         raise RecipeError(f"{error}; use the settings.toml beside the model") from None
     model.to(device)
-    archive, batches = _opened(job.input("features") / set_name, job.settings)
+    archive, batches = _opened(job.input("features") / set_name, job)
     ids, first = archive.ids, int(group) * BATCHES_PER_UNIT
     batches = batches[first : first + BATCHES_PER_UNIT]
 
@@ -186,24 +194,30 @@ def cut_windows(feats_TF: "np.ndarray", job: Job) -> tuple[list["np.ndarray"], l
     return windows, [different.index(start) for start in how.starts]
 
 
-def _opened(folder: Path, settings: SimpleNamespace) -> "tuple[Archive, list[list[int]]]":
+def _opened(folder: Path, job: Job) -> "tuple[Archive | Features, list[list[int]]]":
     """The features of a set, and its batches."""
-    from steps.examples.training_set import frames_of
-    from steps.nnet.inference import BATCH_SECONDS
-
-    times = 1 + settings.embed.append_reversed
-    changed = (folder / "feats.scp").stat().st_mtime_ns
-    return _opened_once(folder, changed, times, frames_of(settings.features, BATCH_SECONDS))
+    settings, place = job.settings, tuple(sorted(job.site.items()))
+    changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.name in (FEATS_SCP, NUM_FRAMES))
+    return _opened_once(folder, changed, settings.features, 1 + settings.embed.append_reversed, job.inputs["manifests"], place)
 
 
 # A process does many units of a set; to read the lengths of a million utterances takes longer than most units.
 @lru_cache(maxsize=4)
-def _opened_once(folder: Path, changed: int, times: int, batch_frames: int) -> "tuple[Archive, list[list[int]]]":
-    from steps.data.archive import Archive
-    from steps.nnet.inference import length_batches
+def _opened_once(
+    folder: Path,
+    changed: tuple[int, ...],
+    features: object,
+    times: int,
+    manifests: Path | None,
+    site: tuple[tuple[str, str], ...],
+) -> "tuple[Archive | Features, list[list[int]]]":
+    from steps.examples.recordings import open_features
+    from steps.examples.training_set import frames_of
+    from steps.nnet.inference import BATCH_SECONDS, length_batches
 
-    archive = Archive(folder)
-    return archive, length_batches([shape[0] * times for shape in archive.shapes()], batch_frames)
+    archive = open_features(folder, features, manifests=manifests, site=dict(site))
+    lengths = [shape[0] * times for shape in archive.shapes()]
+    return archive, length_batches(lengths, frames_of(features, BATCH_SECONDS))
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
@@ -230,6 +244,7 @@ STAGE = Stage(
     inputs=(
         Input(name="features", help="the output of stage 2"),
         Input(name="model", help="the output of stage 4, or a model from elsewhere"),
+        Input(name="manifests", required=False, help="the output of stage 1, exactly with features.storage = 'none'"),
     ),
     outputs=("*/*.ark", "*/*.scp"),
     optional=("pair_head.json", "speakers", f"{CLASS_SCORES}/*/*"),

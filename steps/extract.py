@@ -2,20 +2,18 @@
 
 Reads manifests (and the audio below the roots of [site]).
 Writes for every speech set <set>/feats.<shard>.ark (Kaldi), <set>/feats.scp with names relative to its folder, and
-<set>/features.jsonl.gz (lhotse).
+<set>/features.jsonl.gz (lhotse); with features.storage = "none" only <set>/utt2num_frames, how many there would be.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from steps.core.errors import RecipeError
-from steps.core.rng import generator
 from steps.core.stage import Input, Job, Stage
 from steps.signal.settings import FEATURES
 
 SPEECH_SETS = ("train", "dev", "test")
 SHARD_SIZE = 100  # utterances; fixes the files, and so the bytes, whatever the number of jobs
-DITHER_SEED = 1  # of features.dither, the only randomness here
 
 
 def units(job: Job) -> list[str]:
@@ -33,47 +31,31 @@ def units(job: Job) -> list[str]:
 
 
 def work(job: Job, unit: str) -> None:
-    """The features of one shard of utterances."""
-    import numpy as np
-
+    """The features of one shard of utterances, or their lengths."""
     from steps.data.archive import write_ark, write_scp
-    from steps.data.audio import read_audio
     from steps.data.manifests import audio_root, read_set
-    from steps.signal.frontend import extract
+    from steps.examples.recordings import NUM_FRAMES, features_of, num_frames_of, write_num_frames
 
     set_name, _, shard = unit.rpartition(".")
     manifests, first = job.input("manifests"), int(shard) * SHARD_SIZE
     utterances = read_set(manifests, set_name)[first : first + SHARD_SIZE]
-
     root, features = audio_root(set_name, manifests, job.site), job.settings.features
-
-    def items():
-        for utterance in utterances:
-            path = root / utterance.path
-            samples, rate = read_audio(
-                path, start_sample=utterance.start_sample, num_samples=utterance.num_samples, channel=utterance.channel
-            )
-            rng = generator(DITHER_SEED, "extract", utterance.id) if features.is_random else None
-            try:
-                feats_TF = extract(samples, rate, features, rng=rng)
-            except ValueError as error:
-                raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
-            if not np.isfinite(feats_TF).all():
-                raise RecipeError(
-                    f"{path}: utterance '{utterance.id}': its features are NaN or infinite; expected samples in +-1, found some "
-                    f"up to {abs(samples).max():.3g}; convert the file, or remove it and run stage 1 again"
-                )
-            yield utterance.id, feats_TF
-
-    storage = getattr(features, "storage", "float32")  # a waveform has no choice
-    write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items(), storage))
+    if features.storage == "none":
+        write_num_frames(job.out / NUM_FRAMES, ((each.id, num_frames_of(each, root, features)) for each in utterances))
+        return
+    items = ((each.id, features_of(each, root, features)) for each in utterances)
+    write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items, features.storage))
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
     from steps.data.feature_manifest import write_feature_manifest
-    from steps.data.shards import merge_shards
+    from steps.data.shards import merge_lines, merge_shards
+    from steps.examples.recordings import NUM_FRAMES
 
+    if job.settings.features.storage == "none":
+        merge_lines(units, job.out, NUM_FRAMES)
+        return
     for set_name in merge_shards(units, job.out):
         write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)
 
@@ -83,7 +65,7 @@ STAGE = Stage(
     version=1,
     sections={"features": FEATURES},
     inputs=(Input(name="manifests", help="the output of stage 1"),),
-    outputs=("*/*.ark", "*/*.scp", "*/features.jsonl.gz"),
+    outputs=("*/*",),
     work=work,
     units=units,
     merge=merge,

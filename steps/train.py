@@ -73,8 +73,9 @@ def _training_set(job: Job):
 
     s = job.settings
     data = TrainingSet.open(
-        manifests=job.input("manifests"), features=job.input("features"), augmented=job.input("augmented"), settings=s
-    )
+        manifests=job.input("manifests"), features=job.input("features"), augmented=job.input("augmented"), settings=s,
+        site=job.site,
+    )  # fmt: skip
     if data.num_left_out:
         job.log.info(
             "%d speakers have fewer than train.min_utterances = %d utterances and are left out, %d stay",

@@ -7,6 +7,7 @@ import numpy as np
 
 from steps.core.errors import RecipeError
 from steps.data.archive import Archive
+from steps.examples.recordings import Sounds
 
 KINDS = ("speech", "noise", "music", "rir", "babble")
 SHARES = "shares"  # file beside the sounds of a kind, lines `<id> <share of the draws>`
@@ -29,10 +30,17 @@ def read_cumulative_shares(folder: Path, ids: Sequence[str]) -> np.ndarray | Non
 
 
 class ArchiveBank:
-    """A bank of 16-bit wav arks on disk (the output of stage 3 in mode online), read crop by crop."""
+    """A bank of 16-bit wav arks on disk (the output of stage 3 in mode online), read crop by crop.
 
-    def __init__(self, folder: Path) -> None:
-        self.archives = {kind: Archive(folder / kind) for kind in KINDS if (folder / kind).is_dir()}
+    Args:
+        folder: of the bank.
+        speech: where the speech is, if not there.
+    """
+
+    def __init__(self, folder: Path, speech: Sounds | None = None) -> None:
+        self.archives: dict[str, Archive | Sounds] = {
+            kind: Archive(folder / kind) for kind in KINDS if (folder / kind).is_dir()
+        } | ({} if speech is None else {"speech": speech})
         self.ids = {kind: archive.ids for kind, archive in self.archives.items()}
         self.shares = {kind: read_cumulative_shares(folder / kind, ids) for kind, ids in self.ids.items()}
 

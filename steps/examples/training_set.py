@@ -6,7 +6,7 @@ The randomness of an example belongs to (seed, epoch, draw, utterance), so it is
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from steps.data.sampling import Batch, Example, crop_start, tile
 from steps.data.strings import Strings
 from steps.data.subset import draw_subset
 from steps.examples.bank import ArchiveBank
+from steps.examples.recordings import Features, Sounds, open_features
 from steps.signal.frontend import extract
 from steps.signal.policy import augment, check_bank, draw_speed
 from steps.signal.specaugment import spec_augment
@@ -42,15 +43,24 @@ class TrainingSet:
     labels: np.ndarray  # [N] index into `speakers`, at the original speed
     speakers: list[str]  # the classes; with speed changes as new speakers, three times the people, say
     settings: SimpleNamespace
-    features: Archive | None = None  # of clean utterances (mode none and copies)
+    features: Archive | Features | None = None  # of clean utterances (mode none and copies)
     copies: Archive | None = None
     bank: ArchiveBank | None = None  # mode online
     num_people: int = 0  # speakers at the original speed
     num_left_out: int = 0  # speakers with fewer utterances than train.min_utterances
 
     @classmethod
-    def open(cls, *, manifests: Path, features: Path, augmented: Path, settings: SimpleNamespace) -> "TrainingSet":
+    def open(
+        cls, *, manifests: Path, features: Path, augmented: Path, settings: SimpleNamespace, site: Mapping[str, str]
+    ) -> "TrainingSet":
         """The training set of a system.
+
+        Args:
+            manifests: the output of stage 1.
+            features: the output of stage 2.
+            augmented: the output of stage 3.
+            settings: all sections of stage 4.
+            site: where corpora lie, for what is not stored.
 
         Raises:
             RecipeError: stage 3 was made in another mode or lacks a kind of sound, stages were made of different manifests,
@@ -58,7 +68,7 @@ class TrainingSet:
         """
         known = read_set(manifests, "train")
         clean = dict(zip(known.ids, known.speakers, strict=True))
-        sources, copies = _open_sources(features, augmented, settings.augment)
+        sources, copies = _open_sources(manifests, features, augmented, settings, site)
         _check_complete(clean, copies, sources, manifests)
         utt2spk, num_left_out = _enough_utterances(clean | copies, settings.train.min_utterances)
         if settings.train.num_speakers:
@@ -94,7 +104,7 @@ class TrainingSet:
         samples = self.bank.archives["speech"].num_rows(utterance)
         return max(1, self.frames_of(samples / self.settings.augment.sampling_rate))
 
-    def archive_of(self, utterance: str) -> Archive:
+    def archive_of(self, utterance: str) -> Archive | Features:
         """Where the features of an utterance, or of a copy on disk, are (mode none and copies)."""
         archive = self.features if self.features is not None and utterance in self.features else self.copies
         assert archive is not None
@@ -187,8 +197,11 @@ def crop_samples(features: Any, num_frames: int, sampling_rate: int) -> int:
     return -(-features.num_samples(num_frames) * sampling_rate // features.sampling_rate)
 
 
-def _open_sources(features: Path, augmented: Path, settings: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def _open_sources(
+    manifests: Path, features: Path, augmented: Path, all_settings: SimpleNamespace, site: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """What examples are made from, and utterance id -> speaker id of the augmented copies."""
+    settings = all_settings.augment
     made = files.read_json(augmented / "mode.json")["mode"]
     if made != settings.mode:
         raise RecipeError(
@@ -196,13 +209,22 @@ def _open_sources(features: Path, augmented: Path, settings: Any) -> tuple[dict[
             "run stage 3 (augment) with these settings"
         )
     if settings.mode == "online":
-        bank = ArchiveBank(augmented)
+        speech = None
+        if not settings.store_speech:
+            may_convert = all_settings.features.resample
+            speech = Sounds(manifests, "train", site, sampling_rate=settings.sampling_rate, resample=may_convert)
+        bank = ArchiveBank(augmented, speech)
+        if not bank.num("speech"):
+            raise RecipeError(
+                f"{augmented}: holds no training speech, expected some with augment.store_speech = true; set it to false as in "
+                "stage 3, or run stage 3 (augment) with these settings"
+            )
         try:
             check_bank(settings, bank)
         except ValueError as error:
             raise RecipeError(f"{augmented}: {error}; {BANK_REPAIR}") from None
         return {"bank": bank}, {}
-    sources = {"features": Archive(features / "train")}
+    sources = {"features": open_features(features / "train", all_settings.features, manifests=manifests, site=site)}
     if settings.mode == "none":
         return sources, {}
     return sources | {"copies": Archive(augmented / "train")}, read_utt2spk(augmented / "train" / "utt2spk")

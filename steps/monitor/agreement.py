@@ -30,6 +30,7 @@ def check_together(settings: SimpleNamespace) -> None:
             f"augment.mode = 'online' with features.vad = {settings.features.vad!r}: the VAD of whole utterances is unknown to "
             'a crop that is augmented in training; set features.vad = "none", or augment.mode = "copies"'
         )
+    check_storage(settings)
     if by_em:
         _check_em(settings)
     else:
@@ -39,6 +40,15 @@ def check_together(settings: SimpleNamespace) -> None:
             raise RecipeError(
                 f"head.type = {settings.head.type!r} with train.shard_head or train.class_share: expected {', '.join(PARTIAL)}"
             )
+
+
+def check_storage(settings: SimpleNamespace) -> None:
+    """Raises RecipeError for augmented copies that have nowhere to be."""
+    if settings.augment.mode == "copies" and settings.features.storage == "none":
+        raise RecipeError(
+            "features.storage = 'none' with augment.mode = 'copies', which stores the features of copies: set features.storage, "
+            "or augment.mode = online"
+        )
 
 
 def _check_active(settings: SimpleNamespace) -> None:

@@ -7,11 +7,14 @@ import numpy as np
 from steps.backend.cosine import cosine_pairs
 from steps.backend.few_shot import Tasks, draw_tasks, task_accuracy
 from steps.core.rng import generator
+from steps.core.stage import Job
 from steps.data.archive import Archive
 from steps.data.manifests import read_set
 from steps.data.trials import read_trials
+from steps.examples.recordings import Features, open_features
+from steps.examples.training_set import frames_of
 from steps.metrics.error_rates import eer
-from steps.nnet.inference import embed, length_batches
+from steps.nnet.inference import BATCH_SECONDS, embed, length_batches
 from steps.nnet.train_settings import Train
 from steps.nnet.training import Training
 
@@ -21,7 +24,7 @@ def dev_trials(manifests: Path) -> Path:
     return manifests / "calibration" / "dev.txt"
 
 
-def embeddings_of(training: Training, archive: Archive, batch_frames: int) -> np.ndarray:
+def embeddings_of(training: Training, archive: Archive | Features, batch_frames: int) -> np.ndarray:
     """Returns embeddings_ND of all utterances of an archive of features, in the order of its ids."""
     ids = archive.ids
     embeddings_ND = np.zeros((len(ids), training.model.embedding_dim))
@@ -32,19 +35,18 @@ def embeddings_of(training: Training, archive: Archive, batch_frames: int) -> np
     return embeddings_ND
 
 
-def dev_figures(training: Training, manifests: Path, features: Path, batch_frames: int) -> dict[str, float]:
+def dev_figures(job: Job, training: Training) -> dict[str, float]:
     """Returns `dev_eer` of mean-subtracted cosine scores and, where it is monitored, `dev_one_shot`; nothing without trials.
 
     Args:
+        job: of stage 4.
         training: whose network is judged.
-        manifests: the output of stage 1.
-        features: the output of stage 2.
-        batch_frames: rows of features that go through the network together.
     """
+    manifests, features = job.input("manifests"), job.settings.features
     if not dev_trials(manifests).is_file():
         return {}
-    archive = Archive(features / "dev")
-    embeddings_ND = embeddings_of(training, archive, batch_frames)
+    archive = open_features(job.input("features") / "dev", features, manifests=manifests, site=job.site)
+    embeddings_ND = embeddings_of(training, archive, frames_of(features, BATCH_SECONDS))
     trials = read_trials(dev_trials(manifests))
     place = {name: row for row, name in enumerate(archive.ids)}
     enrol, test = ([place[name] for name in names] for names in (trials.enrol_ids, trials.test_ids))

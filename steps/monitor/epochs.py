@@ -26,7 +26,6 @@ from steps.monitor.trained import write_known, write_log, write_tensorboard
 from steps.nnet import checkpoint
 from steps.nnet.distributed import World, share_of
 from steps.nnet.heads.partial import PartialHead
-from steps.nnet.inference import BATCH_SECONDS
 from steps.nnet.models import build_head, build_model, num_parameters
 from steps.nnet.precision import chosen_precision
 from steps.nnet.train_settings import Train
@@ -183,9 +182,7 @@ def _train_epoch(job: Job, training: Training, data: TrainingSet, batches_of: Ep
             f"epoch {training.epoch}: the weights of the ranks differ; they need processors and libraries of one kind "
             f"(launch.*.constraint): delete {job.out / CHECKPOINT} and begin again"
         )
-    figures = dev.dev_figures(
-        training, job.input("manifests"), job.input("features"), data.frames_of(BATCH_SECONDS)
-    ) if world.is_first else {}  # fmt: skip
+    figures = dev.dev_figures(job, training) if world.is_first else {}
     figures = world.from_first(figures)
     facts = {"seconds_seen": seconds_of(job.settings.features, training.frames_seen)}
     if batches_of.pool is not None:

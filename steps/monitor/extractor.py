@@ -11,7 +11,6 @@ from steps.examples.whole import Chunk, WholeUtterances
 from steps.monitor.dev import dev_figures
 from steps.monitor.trained import write_known, write_log, write_tensorboard
 from steps.nnet import checkpoint
-from steps.nnet.inference import BATCH_SECONDS
 from steps.nnet.ivector.mixture import CHUNK
 from steps.nnet.ivector.training import ExtractorTraining
 from steps.nnet.models import build_model, num_parameters
@@ -68,7 +67,7 @@ def _iterate(job: Job, training: ExtractorTraining, data: TrainingSet) -> None:
         raise RecipeError(f"{error}; set [model] to a smaller one, or train on more speech") from None
     figures: dict[str, float] = {}
     if record["phase"] == "extractor":
-        figures = dev_figures(training, job.input("manifests"), job.input("features"), data.frames_of(BATCH_SECONDS))
+        figures = dev_figures(job, training)
     record |= {"dev_eer": None} | figures
     checkpoint.save(job.out / CHECKPOINT, training.state_dict())
     write_log(job.out, training.history)

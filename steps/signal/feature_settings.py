@@ -14,7 +14,7 @@ NORMALISATIONS = (
     "sliding_mean_variance",
     "frame_mean_variance",
 )
-STORAGES = ("float32", "two_byte", "speech_feature")
+STORAGES = ("float32", "two_byte", "speech_feature", "none")
 FRAMINGS = ("snip_edges", "centred")
 FRONT_ENDS = ("none", "vggvox")
 SPECTROGRAM_VALUES = ("magnitude", "power", "log_magnitude")
@@ -60,7 +60,8 @@ class _Framed:
     vad_context: int = 2  # frames on each side that vote on a frame (egs/voxceleb/v2)
     vad_proportion: float = 0.12  # share of voting frames over the threshold that makes speech (egs/voxceleb/v2)
     # On disk: "float32", or one of Kaldi's compressed forms: "two_byte" (half of it; off by 1/131,070 of a matrix's range at
-    # most) or "speech_feature" (a quarter; off by at most 1/126 of the way between two of a column's quartiles and extremes).
+    # most) or "speech_feature" (a quarter; off by at most 1/126 of the way between two of a column's quartiles and extremes);
+    # or "none": stages 4 and 5 make them of the recordings whenever they want them, to the same bits as "float32".
     storage: str = "float32"
 
     def __post_init__(self) -> None:
@@ -359,6 +360,7 @@ class Waveform:
     resample: bool = False  # convert audio of another sampling rate; false: it is an error
     decimate: int = 1  # keep one sample in so many; 1 keeps all
     decimate_filter: str = "resample"  # "resample": anti-alias filter first; "stride": plain x[::n] (voicemap)
+    storage: str = "float32"  # on disk, or "none": stages 4 and 5 read the recordings
 
     def __post_init__(self) -> None:
         check_choice("waveform.type", self.type, ("waveform",))
@@ -366,6 +368,7 @@ class Waveform:
         check(self.sampling_rate > 0, "waveform.sampling_rate", "a positive number of Hz", self.sampling_rate)
         check(self.decimate >= 1, "waveform.decimate", "1 or more", self.decimate)
         check_choice("waveform.decimate_filter", self.decimate_filter, ("stride", "resample"))
+        check_choice("waveform.storage", self.storage, ("float32", "none"))
 
     @property
     def is_random(self) -> bool:

@@ -74,6 +74,9 @@ class Augment:
     name: str = "none"  # the folder name of the copies or of the bank
     seed: int = 1  # of the copies; online augmentation is drawn from the seed of the training run
     sampling_rate: int = 16000  # Hz, of the signals and of all sounds in the bank
+    # mode online: stage 3 puts the training speech into the bank, at 16 bits and the training rate; false: training reads the
+    # recordings, to the same bits
+    store_speech: bool = True
     copies: tuple[str, ...] = ()  # mode copies: Kaldi's four: reverb, noise, music, babble; or codec, band
     copies_share: float = 1.0  # mode copies: share of these copies that are made, drawn; those of another speed all are
     p_augment: float = 0.0  # mode online: probability that an example is augmented
@@ -175,6 +178,7 @@ class Augment:
         for kind in self.copies:
             check_choice("augment.copies", kind, ONLINE_KINDS)
         check(len(set(self.copies)) == len(self.copies), "augment.copies", "no kind twice", self.copies)
+        check(self.store_speech, "augment.store_speech", "true in mode copies", self.store_speech)
         check(self.num_copies > 0, "augment.copies, speed_factors", "at least one in mode copies", self.copies)
         check(0 < self.copies_share <= 1, "augment.copies_share", "over 0 and up to 1", self.copies_share)
         fits = self.copies_share == 1 or len(self.copies) > 0

@@ -85,7 +85,9 @@ def opened(folders, augment=None, *, augmented=None, features=FBANK, spec=None, 
         train=SimpleNamespace(**{"seed": 1, "min_utterances": 1, "num_speakers": 0, "minutes": 0.0, "p_reverse": 0.0} | train),
     )  # fmt: skip
     augmented = augmented or {"online": folders.bank, "copies": folders.copies}.get(settings.augment.mode, folders.none)
-    return TrainingSet.open(manifests=folders.manifests, features=folders.features, augmented=augmented, settings=settings)
+    return TrainingSet.open(
+        manifests=folders.manifests, features=folders.features, augmented=augmented, settings=settings, site={}
+    )
 
 
 def batches(data: TrainingSet, *, num=24, num_frames=30, epoch=1) -> list[Batch]:

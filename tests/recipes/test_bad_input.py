@@ -222,6 +222,7 @@ COMMANDS = {
     "option without value": (["--recipe"], "option --recipe needs a value"),
     "no such stage": (["--stage", "9"], "stage '9': expected a number from 1 to 8"),
     "stages in the wrong order": (["--stage", "3", "--stop-stage", "2"], "expected the first stage before the last one"),
+    "report of nothing": (["--recipe", "own", "--stage", "8"], "no system of own has been scored in ... run stages 1 to 6 first"),
     "unknown recipe": (["--recipe", "mine"], "recipes/mine: no such recipe; there are: ... own"),
     "unknown system": (["--recipe", "own", "--system", "resnet"], "resnet.toml: no such settings file ... resnet_aam"),
     "unknown setting": (

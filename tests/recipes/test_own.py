@@ -188,6 +188,18 @@ def test_a_folder_ends_in_a_table(trained):
 
 
 @pytest.mark.slow
+def test_without_features_and_speech_on_disk_the_scores_are_the_same(trained, tmp_path):
+    settings = (*TINY, "features.storage=none", "augment.store_speech=false")
+    options = ("--data", str(trained.parent / "mine"), "--exp", str(tmp_path), "--system", "xvector", "--stop-stage", "6")
+    assert "report" not in run_sh(*options, settings=settings)
+    for name in ("features", "augmented"):
+        assert not list((tmp_path / "own" / name).rglob("*.ark"))
+        assert list((trained / "own" / name).rglob("*.ark"))
+    for name in ("model/model.safetensors", "scores/all_pairs.txt", "scores/llr/balanced.txt"):
+        assert (tmp_path / "own/xvector" / name).read_bytes() == (trained / "own/xvector" / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_trained_model_is_tried_on_another_folder_and_list(trained, tmp_path):
     stamps = {path: path.read_bytes() for path in (trained / "own").rglob("stamp.json")}
     other = make_corpus(tmp_path / "other", range(20, 24), 4)

@@ -136,7 +136,9 @@ def test_a_line_holds_the_arguments_as_they_are(recipe):
     plan = plans(recipe, ["first"], ["site.corpus=/a folder/with; $(odd) names"])[0]
     columns = plan.line().split("\t")
     assert columns[:2] == ["system", "first"]
-    assert len(columns) == 13
+    assert len(columns) == 14
+    assert columns[-1] == "yes"  # features are stored
+    assert plans(recipe, ["first"], ["features.storage=none"])[0].line().endswith("\t-")
     assert columns[2].split(check.JOINED)[-2:] == ["--set", "site.corpus=/a folder/with; $(odd) names"]
 
 

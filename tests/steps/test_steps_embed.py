@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,14 +57,15 @@ def test_each_embedding_is_that_of_its_utterance_alone(stages, tmp_path):
 
 
 def test_a_process_reads_the_lengths_of_a_set_once(stages, tmp_path):
-    settings, _ = stage.load_settings(STAGE.sections, [stages.model / "settings.toml"], [])
+    settings, site = stage.load_settings(STAGE.sections, [stages.model / "settings.toml"], [])
+    job = SimpleNamespace(settings=settings, site=site, inputs={"manifests": None})
     folder = tmp_path / "dev"
     shutil.copytree(stages.features / "dev", folder)
-    archive, batches = _opened(folder, settings)
+    archive, batches = _opened(folder, job)
     assert sorted(index for batch in batches for index in batch) == list(range(len(archive)))
-    assert _opened(folder, settings)[0] is archive
+    assert _opened(folder, job)[0] is archive
     os.utime(folder / "feats.scp", (1, 1))
-    assert _opened(folder, settings)[0] is not archive
+    assert _opened(folder, job)[0] is not archive
 
 
 def test_windows_are_embedded_one_by_one(stages, tmp_path):

@@ -174,7 +174,7 @@ def opened(stages, corpus, *more):
     """Training set and a fresh run, in single precision."""
     words = settings_of(stages, "train.precision=float32", *more)
     settings, _ = config.load_settings(STAGE.sections, [], words)
-    data = TrainingSet.open(**corpus, settings=settings)
+    data = TrainingSet.open(**corpus, settings=settings, site={})
     torch.manual_seed(5)
     model = build_model(settings.model, settings.features.num_bins)
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)):
