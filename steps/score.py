@@ -25,7 +25,6 @@ from steps.results.settings import System, TaskSettings
 
 if TYPE_CHECKING:
     from steps.backend.scorer import Scorer
-    from steps.data.manifests import Utterance
     from steps.results.verification import Decisions
     from steps.scoring.calibrate import Calibrator
     from steps.scoring.embedded import Embedded
@@ -265,7 +264,7 @@ def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
     utterances = [known[name] for name in test.ids]
     figures = system_tasks(scorer, test.items, utterances, job.settings.tasks)
     if "pictures" in job.settings.tasks.run:
-        _draw(job, scorer, test, utterances)
+        _draw(job, scorer, test)
     listed = _list_tasks(job, scorer)
     genders = _gender_task(job, test) if "gender" in job.settings.tasks.run else {}
     for line in [*task_lines(figures), *list_lines(listed), *map(gender_line, genders.values())]:
@@ -325,13 +324,21 @@ def _gender_task(job: Job, test: "Embedded") -> dict[str, Any]:
     )
 
 
-def _draw(job: Job, scorer: "Scorer", test: "Embedded", utterances: "list[Utterance]") -> None:
-    """Write pictures of the test set, or of some of its speakers: embeddings of windows, or else of utterances, in the plane."""
+def _draw(job: Job, scorer: "Scorer", test: "Embedded") -> None:
+    """Write pictures of a set, or of some of its speakers: embeddings of windows, or else of utterances, in the plane."""
+    from steps.data.manifests import read_set
     from steps.results.pictures import write_embedding_pictures
-    from steps.results.tasks import some_speakers
+    from steps.results.tasks import shown_rows
 
-    mapped = test.items.mapped(scorer.chain.transform)
-    rows_N = some_speakers(np.array([utterance.speaker for utterance in utterances]), job.settings.tasks)
+    settings = job.settings.tasks
+    embedded = test if settings.picture_set == "test" else _read(job, settings.picture_set)
+    known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), settings.picture_set)}
+    utterances = [known[name] for name in embedded.ids]
+    mapped = embedded.items.mapped(scorer.chain.transform)
+    try:
+        rows_N = shown_rows(np.array([utterance.speaker for utterance in utterances]), settings)
+    except ValueError as error:
+        raise RecipeError(f"tasks.{error}") from None
     shown = mapped.joined([np.array([row]) for row in rows_N])
     windows = shown.windows or shown.utterances
     speakers, genders = (

@@ -44,6 +44,9 @@ class TaskSettings:
     max_items: int = 2000  # to cluster; of a larger set whole speakers are drawn
     gender_speakers: int = 1000  # at most, whose embeddings are measured for gender; drawn, each gender in proportion
     gender_utterances: int = 10  # at most, of each of them; drawn
+    picture_set: str = "test"  # "test", "dev" or "train": whose embeddings are shown in the plane
+    picture_speakers: int = 0  # of that set, drawn; 0: all, or of a set larger than max_items as many as fit
+    picture_utterances: int = 0  # of each of them, drawn; 0: all
     replicates: int = 1000  # of the bootstrap over speakers
     seed: int = 1
 
@@ -57,6 +60,11 @@ class TaskSettings:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name}: expected at least {value}, found {getattr(self, name)}")
+        if self.picture_set not in ("test", "dev", "train") or min(self.picture_speakers, self.picture_utterances) < 0:
+            raise ValueError(
+                "picture_set, picture_speakers, picture_utterances: expected 'test', 'dev' or 'train', and 0 or more, found "
+                f"{self.picture_set!r}, {self.picture_speakers} and {self.picture_utterances}"
+            )
         for name, value in (("ranks", 1), ("ways", 2), ("shots", 1)):
             if not getattr(self, name) or min(getattr(self, name)) < value:
                 raise ValueError(f"{name}: expected numbers from {value}, found {getattr(self, name)}")

@@ -329,6 +329,25 @@ def some_speakers(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
     return np.flatnonzero(np.isin(code_N, order_S[: max(2, np.count_nonzero(total_S <= settings.max_items))]))
 
 
+def shown_rows(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
+    """Rows of the utterances whose embeddings are shown in the plane: of some speakers some utterances, or of all that fit.
+
+    Raises:
+        ValueError: there are not so many speakers.
+    """
+    num_speakers, num_utterances = settings.picture_speakers, settings.picture_utterances
+    if not num_speakers and not num_utterances:
+        return some_speakers(speaker_N, settings)
+    code_N = numbered(speaker_N)
+    there = int(code_N.max()) + 1
+    if num_speakers > there:
+        raise ValueError(f"picture_speakers: expected at most the {there} speakers of the set, found {num_speakers}")
+    rng = generator(settings.seed, "pictures")
+    drawn = rng.permutation(there)[: num_speakers or None]
+    rows = [rng.permutation(np.flatnonzero(code_N == code))[: num_utterances or None] for code in np.sort(drawn)]
+    return np.sort(np.concatenate(rows))
+
+
 def labelled(
     ids: Sequence[str],
     embeddings: npt.ArrayLike,

@@ -123,6 +123,32 @@ def test_a_list_is_identified_by_enrolment_and_by_the_classifier(stages, tmp_pat
     assert tasks["identification_by_classifier"]["seen"]["rate"] == pytest.approx(rates)
 
 
+@pytest.mark.parametrize(("settings", "each"), [((), [3, 3, 3]), (("set='train'", "speakers=4", "utterances=2"), [2, 2, 2, 2])])
+def test_pictures_show_what_is_asked_for(stages, scores, tmp_path, monkeypatch, settings, each):
+    shown = []
+    monkeypatch.setattr("steps.results.pictures.write_embedding_pictures", lambda *arguments, **more: shown.append(arguments))
+    words = ["system.name=tiny", "score.pictures=[]", "score.norm=none", "score.replicates=20", 'tasks.run=["pictures"]']
+    words = [part for word in [*words, *(f"tasks.picture_{word}" for word in settings)] for part in ("--set", word)]
+    words += ["--manifests", str(stages.manifests), "--embeddings", str(scores.parent / "embeddings"), "--out"]
+    assert stage.run(STAGE, [*words, str(tmp_path / "out")], logging.getLogger(stages.log)) == 0
+    rows_RD, speakers = shown[0][2:]
+    set_name = "train" if settings else "test"
+    archive = Archive(scores.parent / "embeddings" / set_name)
+    assert sorted(np.unique(speakers, return_counts=True)[1]) == each
+    centred = {name: vector - archive_mean(scores, "train") for name, vector in archive.items()}
+    for row_D, speaker in zip(rows_RD, speakers, strict=True):
+        assert any(
+            np.allclose(row_D, vector, rtol=1e-4, atol=1e-3) for name, vector in centred.items() if name.startswith(f"{speaker}/")
+        )
+    if settings:
+        with pytest.raises(RecipeError, match="picture_speakers: expected at most the 6 speakers of the set, found 7"):
+            stage.run(STAGE, [*words, str(tmp_path / "x"), "--set", "tasks.picture_speakers=7"], logging.getLogger(stages.log))
+
+
+def archive_mean(scores, set_name):
+    return np.mean(list(Archive(scores.parent / "embeddings" / set_name).values()), axis=0)
+
+
 def test_lines_keep_nine_digits(scores):
     for line in (scores / "test.txt").read_text().splitlines()[:20]:
         value = float(line.split()[2])
