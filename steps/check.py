@@ -111,6 +111,9 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
         if system in plans:
             return
         files = (recipe / f"{system}.toml",)
+        if not files[0].is_file():
+            known = ", ".join(systems_of(recipe, "all"))
+            raise RecipeError(f"{files[0]}: no such settings file, so no such system; there are: {known}")
         chosen = tuple(assignments if system in systems else for_predecessor(assignments))
         built[system] = build(files, STAGES, [f"system.name={system}", *chosen])
         begins = built[system]["train"].init

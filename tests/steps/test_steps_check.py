@@ -48,6 +48,11 @@ def test_a_system_that_is_asked_for_itself_runs_to_the_end_wherever_it_stands(re
     assert [(each.system, each.last) for each in found] == [("first", 8), ("second", 4), ("third", 8)]
 
 
+def test_an_unknown_system_is_told_those_of_the_recipe(recipe):
+    with pytest.raises(RecipeError, match=r"resnet\.toml: .*no such system; there are: xvector, xvector_cosine, resnet_aam$"):
+        plans(Path("recipes/toy"), ["resnet"])
+
+
 def test_a_preparation_of_its_own_has_folders_of_its_own(recipe):
     by_name = {each.system: each for each in plans(recipe, ["third"])}
     assert by_name["third"].manifests == "manifests-part"
