@@ -218,7 +218,9 @@ def what_decides(tables: dict[str, dict]) -> dict[str, dict]:
     """Of the settings of a bank only those that its sounds are read with: the others decide in training."""
     if tables["augment"]["mode"] == "copies":
         return tables
-    kept = {"augment": ("mode", "sampling_rate", "store_speech"), "features": ("resample",)}
+    kept = {"augment": ("mode", "sampling_rate"), "features": ("resample",)}
+    if tables["augment"]["mode"] == "online":
+        kept["augment"] += ("store_speech",)
     return {section: {key: table[key] for key in kept[section] if key in table} for section, table in tables.items()}
 
 

@@ -2,7 +2,8 @@
 
 Reads manifests (and the audio below the roots of [site]).
 Writes for every speech set <set>/feats.<shard>.ark (Kaldi), <set>/feats.scp with names relative to its folder, and
-<set>/features.jsonl.gz (lhotse); with features.storage = "none" only <set>/utt2num_frames, how many there would be.
+<set>/features.jsonl.gz (lhotse); with features.storage = "none" only <set>/utt2num_frames, how many
+there would be, and <set>/utt2checksum, of which bytes.
 """
 
 from collections.abc import Mapping
@@ -34,14 +35,14 @@ def work(job: Job, unit: str) -> None:
     """The features of one shard of utterances, or their lengths."""
     from steps.data.archive import write_ark, write_scp
     from steps.data.manifests import audio_root, read_set
-    from steps.examples.recordings import NUM_FRAMES, features_of, num_frames_of, write_num_frames
+    from steps.examples.recordings import features_of, write_facts
 
     set_name, _, shard = unit.rpartition(".")
     manifests, first = job.input("manifests"), int(shard) * SHARD_SIZE
     utterances = read_set(manifests, set_name)[first : first + SHARD_SIZE]
     root, features = audio_root(set_name, manifests, job.site), job.settings.features
     if features.storage == "none":
-        write_num_frames(job.out / NUM_FRAMES, ((each.id, num_frames_of(each, root, features)) for each in utterances))
+        write_facts(job.out, utterances, root, features)
         return
     items = ((each.id, features_of(each, root, features)) for each in utterances)
     write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items, features.storage))
@@ -51,10 +52,11 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
     from steps.data.feature_manifest import write_feature_manifest
     from steps.data.shards import merge_lines, merge_shards
-    from steps.examples.recordings import NUM_FRAMES
+    from steps.examples.recordings import CHECKSUMS, NUM_FRAMES
 
     if job.settings.features.storage == "none":
-        merge_lines(units, job.out, NUM_FRAMES)
+        for name in (NUM_FRAMES, CHECKSUMS):
+            merge_lines(units, job.out, name)
         return
     for set_name in merge_shards(units, job.out):
         write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)

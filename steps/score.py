@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 # Settings that may differ from those that a back end was fitted with: they decide no score of a pair of utterances and no LLR.
+LEAST_SHOWN = 3  # points, of which t-SNE and two principal components can be made
 _OF_FIGURES = ("enrolment", "calibrate", "priors", "pictures", "allow_missing", "replicates", "seed", "predict_gender")
 
 
@@ -335,12 +336,14 @@ def _draw(job: Job, scorer: "Scorer", test: "Embedded") -> None:
     known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), settings.picture_set)}
     utterances = [known[name] for name in embedded.ids]
     mapped = embedded.items.mapped(scorer.chain.transform)
-    try:
-        rows_N = shown_rows(np.array([utterance.speaker for utterance in utterances]), settings)
-    except ValueError as error:
-        raise RecipeError(f"tasks.{error}") from None
+    rows_N = shown_rows(np.array([utterance.speaker for utterance in utterances]), settings)
     shown = mapped.joined([np.array([row]) for row in rows_N])
     windows = shown.windows or shown.utterances
+    if len(windows.rows_RD) < LEAST_SHOWN:
+        raise RecipeError(
+            f"tasks.run: pictures: expected at least {LEAST_SHOWN} embeddings of the set '{settings.picture_set}', found "
+            f"{len(windows.rows_RD)}; raise tasks.picture_speakers or picture_utterances, or leave pictures out"
+        )
     speakers, genders = (
         np.repeat([getattr(utterances[row], name) for row in rows_N], windows.counts_N) for name in ("speaker", "gender")
     )

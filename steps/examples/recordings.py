@@ -1,5 +1,10 @@
-"""Sounds and features made of the recordings whenever they are wanted, instead of being stored."""
+"""Sounds and features made of the recordings whenever they are wanted, instead of being stored.
 
+They are made on one thread, as stages 2 and 3 make them: some have other last bits on several.
+"""
+
+import contextlib
+import hashlib
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
@@ -20,6 +26,7 @@ from steps.signal.frontend import extract
 from steps.signal.resample import resample
 
 NUM_FRAMES = "utt2num_frames"  # beside no features: how many there are, lines `<id> <frames>` as in Kaldi
+CHECKSUMS = "utt2checksum"  # beside them: of which bytes, lines `<id> <begin of the SHA-256 of the file>`
 DITHER_SEED = 1  # of features.dither, the only randomness in features of whole utterances
 
 
@@ -48,7 +55,8 @@ def features_of(utterance: Utterance, root: Path, settings: Any) -> np.ndarray:
     samples_W = read_utterance(utterance, root)
     rng = generator(DITHER_SEED, "extract", utterance.id) if settings.is_random else None
     try:
-        feats_TF = extract(samples_W, utterance.sampling_rate, settings, rng=rng)
+        with _one_thread():
+            feats_TF = extract(samples_W, utterance.sampling_rate, settings, rng=rng)
     except ValueError as error:
         raise RecipeError(f"{path}: utterance '{utterance.id}': {error}") from None
     if not np.isfinite(feats_TF).all():
@@ -65,6 +73,27 @@ def num_frames_of(utterance: Utterance, root: Path, settings: Any) -> int:
     known = getattr(settings, "vad", "none") == "none" and (utterance.sampling_rate == to_rate or settings.resample)
     num = settings.num_frames(-(-utterance.num_samples * to_rate // utterance.sampling_rate)) if known else 0
     return num or len(features_of(utterance, root, settings))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def checksum_of(path: Path) -> str:
+    """Returns 16 hexadecimal digits for the content of a file."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: cannot be opened ({error.strerror}); repair the file, or run stage 1 (prepare) again"
+        ) from None
 
 
 def to_int16(samples_W: np.ndarray) -> np.ndarray:
@@ -162,7 +191,10 @@ def read_sound(utterance: Utterance, root: Path, sampling_rate: int, *, may_conv
             "set features.resample = true to convert"
         )
     samples_W = read_utterance(utterance, root)
-    return samples_W if utterance.sampling_rate == sampling_rate else resample(samples_W, utterance.sampling_rate, sampling_rate)
+    if utterance.sampling_rate == sampling_rate:
+        return samples_W
+    with _one_thread():
+        return resample(samples_W, utterance.sampling_rate, sampling_rate)
 
 
 class Features(_OfRecordings):
@@ -228,10 +260,14 @@ def open_features(folder: Path, settings: Any, *, manifests: Path | None, site: 
     return Features(folder, manifests, site, settings)
 
 
-def write_num_frames(path: Path, lines: Iterable[tuple[str, int]]) -> None:
-    """Write lines `<id> <frames>`."""
-    with atomic_write(path) as file:
-        file.writelines(f"{name} {num}\n" for name, num in lines)
+def write_facts(folder: Path, utterances: Iterable[Utterance], root: Path, settings: Any) -> None:
+    """Write what takes the place of features: their numbers of frames, and checksums of what they would be made of."""
+    utterances = list(utterances)
+    checksums = {path: checksum_of(root / path) for path in {each.path for each in utterances}}
+    with atomic_write(folder / NUM_FRAMES) as file:
+        file.writelines(f"{each.id} {num_frames_of(each, root, settings)}\n" for each in utterances)
+    with atomic_write(folder / CHECKSUMS) as file:
+        file.writelines(f"{each.id} {checksums[each.path]}\n" for each in utterances)
 
 
 def _read_num_frames(path: Path, ids: Strings, known: Path) -> array:

@@ -3,10 +3,12 @@
 The randomness of an example belongs to (seed, epoch, draw, utterance), so it is the same in whatever process it is made.
 """
 
+import atexit
+import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,10 +127,7 @@ class TrainingSet:
         # torch's handler would raise the end of a worker in the middle of an update; the loader finds it too, at its next look.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            for made in made_in_order:
-                if isinstance(made, RecipeError):
-                    raise made
-                yield made
+            yield from handed_on(made_in_order)
         finally:
             del made_in_order  # ends the workers now, and not whenever a traceback lets go of this frame
 
@@ -282,8 +281,16 @@ class _Batches(Dataset):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor] | RecipeError:
         try:
             return self.data.make_batch(self.batches[number])
-        except RecipeError as error:  # raised here, it would come back with a traceback for its message
+        except RecipeError as error:
             return error
+
+
+def handed_on(made_by_workers: Iterable[Any]) -> Iterator[Any]:
+    """Yields what workers made, and raises a RecipeError that one returned: raised there, it would come with a traceback."""
+    for made in made_by_workers:
+        if isinstance(made, RecipeError):
+            raise made
+        yield made
 
 
 def one_thread(worker: int) -> None:
@@ -297,3 +304,13 @@ def one_thread(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))  # the loader itself says it twice
     die_with_parent(os.getppid())
+
+
+def _end_workers() -> None:
+    """Before multiprocessing waits at the exit for loaders that nobody closed: its one SIGTERM does not end their workers."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would speak of an error
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+atexit.register(_end_workers)

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.examples.training_set import TrainingSet, one_thread
+from steps.examples.training_set import TrainingSet, handed_on, one_thread
 
 Chunk = tuple[torch.Tensor, list[int]]  # frames of utterances behind one another, and how many each has
 
@@ -68,7 +69,7 @@ class WholeUtterances:
             _Chunks(self, plan, every), batch_size=None, num_workers=self.workers, worker_init_fn=one_thread,
             generator=torch.Generator(),
         )  # fmt: skip
-        return self.watch(loader, len(plan))
+        return self.watch(handed_on(loader), len(plan))
 
     def _plan(self, names: Sequence[str], every: int) -> list[list[str]]:
         plan, filled = [], self.chunk_frames
@@ -98,5 +99,8 @@ class _Chunks(Dataset):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, number: int) -> Chunk:
-        return self.source.read_chunk(self.plan[number], self.every)
+    def __getitem__(self, number: int) -> Chunk | RecipeError:
+        try:
+            return self.source.read_chunk(self.plan[number], self.every)
+        except RecipeError as error:
+            return error

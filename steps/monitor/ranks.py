@@ -183,7 +183,8 @@ def _to_file(log: Path) -> None:
 def _as_text(job: Job) -> str:
     inputs = {name: None if folder is None else str(folder.absolute()) for name, folder in job.inputs.items()}
     settings = {name: dataclasses.asdict(value) for name, value in vars(job.settings).items()}
-    return json.dumps({"settings": settings, "inputs": inputs, "out": str(job.out.absolute()), "fingerprint": job.fingerprint})
+    known = {"settings": settings, "site": job.site, "inputs": inputs, "out": str(job.out.absolute())}
+    return json.dumps(known | {"fingerprint": job.fingerprint})
 
 
 def _from_text(text: str, sections: Mapping[str, config.Section]) -> Job:
@@ -193,6 +194,6 @@ def _from_text(text: str, sections: Mapping[str, config.Section]) -> Job:
     settings = SimpleNamespace(**{name: config.build(name, kind, layers) for name, kind in sections.items()})
     inputs = {name: None if folder is None else Path(folder) for name, folder in known["inputs"].items()}
     return Job(
-        settings=settings, site={}, inputs=inputs, input_lists={}, out=Path(known["out"]), jobs=1, log=configure("train"),
-        fingerprint=known["fingerprint"],
+        settings=settings, site=known["site"], inputs=inputs, input_lists={}, out=Path(known["out"]), jobs=1,
+        log=configure("train"), fingerprint=known["fingerprint"],
     )  # fmt: skip

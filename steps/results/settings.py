@@ -45,8 +45,8 @@ class TaskSettings:
     gender_speakers: int = 1000  # at most, whose embeddings are measured for gender; drawn, each gender in proportion
     gender_utterances: int = 10  # at most, of each of them; drawn
     picture_set: str = "test"  # "test", "dev" or "train": whose embeddings are shown in the plane
-    picture_speakers: int = 0  # of that set, drawn; 0: all, or of a set larger than max_items as many as fit
-    picture_utterances: int = 0  # of each of them, drawn; 0: all
+    picture_speakers: int = 0  # of that set at most, drawn; 0: all, or where these are more than max_items, as many as fit
+    picture_utterances: int = 0  # of each of them at most, drawn; 0: all
     replicates: int = 1000  # of the bootstrap over speakers
     seed: int = 1
 

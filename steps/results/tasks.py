@@ -330,22 +330,16 @@ def some_speakers(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
 
 
 def shown_rows(speaker_N: np.ndarray, settings: TaskSettings) -> np.ndarray:
-    """Rows of the utterances whose embeddings are shown in the plane: of some speakers some utterances, or of all that fit.
-
-    Raises:
-        ValueError: there are not so many speakers.
-    """
-    num_speakers, num_utterances = settings.picture_speakers, settings.picture_utterances
-    if not num_speakers and not num_utterances:
-        return some_speakers(speaker_N, settings)
-    code_N = numbered(speaker_N)
-    there = int(code_N.max()) + 1
-    if num_speakers > there:
-        raise ValueError(f"picture_speakers: expected at most the {there} speakers of the set, found {num_speakers}")
-    rng = generator(settings.seed, "pictures")
-    drawn = rng.permutation(there)[: num_speakers or None]
-    rows = [rng.permutation(np.flatnonzero(code_N == code))[: num_utterances or None] for code in np.sort(drawn)]
-    return np.sort(np.concatenate(rows))
+    """Rows of the utterances whose embeddings are shown in the plane: of some speakers some utterances."""
+    code_N, rng = numbered(speaker_N), generator(settings.seed, "pictures")
+    order_S = rng.permutation(code_N.max() + 1)
+    rows = np.arange(speaker_N.size)
+    if settings.picture_speakers:
+        rows = rows[np.isin(code_N, order_S[: settings.picture_speakers])]
+    if settings.picture_utterances:
+        of_each = [rng.permutation(rows[code_N[rows] == code]) for code in np.unique(code_N[rows])]
+        rows = np.sort(np.concatenate([each[: settings.picture_utterances] for each in of_each]))
+    return rows if settings.picture_speakers else rows[some_speakers(speaker_N[rows], settings)]
 
 
 def labelled(

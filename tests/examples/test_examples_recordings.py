@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from steps.core.errors import RecipeError
 from steps.data.manifests import Utterance, write_roots, write_set
-from steps.examples.recordings import Sounds
+from steps.examples.recordings import Sounds, features_of
 from steps.signal.resample import resample
+from steps.signal.settings import Spectrogram
 
 RATE = 8000  # Hz
 NOISE = np.random.default_rng(1).uniform(-0.9, 0.9, (6000, 2))
@@ -65,6 +67,23 @@ def test_another_rate_is_converted_as_a_whole(corpus):
         RecipeError, match=r"fast\.wav: 11025 Hz, expected augment\.sampling_rate = 8000 Hz; set features\.resample"
     ):
         opened(corpus, resample=False).load_rows("c/fast", 0, 10)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_features_are_the_same_on_any_number_of_threads(tmp_path, threads):
+    soundfile.write(tmp_path / "long.wav", np.resize(NOISE[:, 0], 8 * 16000), 16000)
+    common = {"speaker": "s", "gender": "", "session": "", "corpus": ""}
+    utterance = Utterance(id="a", path="long.wav", sampling_rate=16000, num_samples=8 * 16000, **common)
+    settings = Spectrogram(name="s", n_fft=512, front_end="vggvox", bins="half", normalise="utterance_mean_variance")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected_TF = features_of(utterance, tmp_path, settings)
+        torch.set_num_threads(threads)  # on which its last bits would be others
+        np.testing.assert_array_equal(features_of(utterance, tmp_path, settings), expected_TF)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_ids_are_those_of_the_set(corpus):

@@ -1,5 +1,8 @@
 """Examples: the same whoever makes them, of the length asked for, with the label of their speaker."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +19,7 @@ from steps.signal.frontend import extract
 from steps.signal.settings import Augment, Fbank, Mfcc, SpecAugment, Waveform
 from steps.signal.speed import change_speed
 
+ROOT = Path(__file__).parents[2]
 RATE = 8000  # Hz
 PEOPLE = {"anna/0": "anna", "anna/1": "anna", "ben/0": "ben", "ben/1": "ben", "cy/0": "cy"}
 NUM_SAMPLES = {name: 6000 + 500 * number for number, name in enumerate(PEOPLE)}
@@ -364,3 +368,15 @@ def test_an_example_may_run_backwards(folders):
     assert all(each == {1.0} for each in slopes[0.0])
     assert all(each == {-1.0} for each in slopes[1.0])
     assert 5 < sum(each == {-1.0} for each in slopes[0.5]) < 35
+
+
+def test_a_process_ends_though_a_loader_was_left_open():
+    """As after a traceback: what multiprocessing does at the exit does not end the workers."""
+    text = """
+from torch.utils.data import DataLoader
+from steps.examples.training_set import one_thread
+left_open = iter(DataLoader(list(range(100)), batch_size=None, num_workers=1, worker_init_fn=one_thread))
+print(next(left_open))
+"""
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -1,10 +1,12 @@
 """Whole utterances in chunks: which utterances, which frames, and frames drawn from all of them."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from steps.core.errors import RecipeError
 from steps.data.archive import Archive, write_ark, write_scp
 from steps.examples.whole import WholeUtterances
 
@@ -63,3 +65,11 @@ def test_frames_are_drawn_once_each_from_all_utterances(data):
     drawn = [each for seed in range(200) for each in frames(source(data, seed=seed).random_frames(5))]
     counts = [drawn.count(each) for each in EVERY_FRAME]
     assert 15 < min(counts) <= max(counts) < 70  # 37 on average
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_worker_cannot_read_is_said_as_it_is(data, tmp_path, workers):
+    opened = source(data, workers=workers)
+    (tmp_path / "feats.0.ark").unlink()
+    with pytest.raises(RecipeError, match=rf"^{re.escape(str(tmp_path / 'feats.0.ark'))}[^\n]*$"):
+        list(opened.chunks("extractor"))

@@ -10,7 +10,7 @@ from steps.backend.items import Items
 from steps.core.errors import RecipeError
 from steps.metrics.clustering import misclassification_rate
 from steps.results.settings import TASKS, TaskSettings
-from steps.results.tasks import cosine_trials, system_tasks, task_figures, task_lines
+from steps.results.tasks import cosine_trials, shown_rows, system_tasks, task_figures, task_lines
 
 SETTINGS = TaskSettings(
     run=TASKS,
@@ -231,3 +231,21 @@ def test_bad_input_is_refused(hard, change, message):
 def test_settings_that_cannot_be_are_refused(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}.*found"):
         TaskSettings(**change)
+
+
+def test_what_is_shown_in_the_plane_is_what_is_asked_for():
+    speaker_N = np.repeat([f"s{number:02d}" for number in range(30)], 8)
+
+    def counts(**settings):
+        rows = shown_rows(speaker_N, TaskSettings(**settings))
+        assert (np.diff(rows) > 0).all()
+        return sorted(np.unique(speaker_N[rows], return_counts=True)[1])
+
+    assert counts() == [8] * 30
+    assert counts(max_items=50) == [8] * 6
+    assert counts(picture_utterances=3) == [3] * 30
+    assert counts(picture_utterances=3, max_items=50) == [3] * 16
+    assert counts(picture_speakers=4, max_items=5) == [8] * 4  # as many as were asked for
+    assert counts(picture_speakers=40, picture_utterances=9) == [8] * 30  # at most
+    seeds = [tuple(shown_rows(speaker_N, TaskSettings(picture_speakers=4, seed=seed))) for seed in (1, 1, 2)]
+    assert seeds[0] == seeds[1] != seeds[2]

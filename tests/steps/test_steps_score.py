@@ -140,9 +140,9 @@ def test_pictures_show_what_is_asked_for(stages, scores, tmp_path, monkeypatch, 
         assert any(
             np.allclose(row_D, vector, rtol=1e-4, atol=1e-3) for name, vector in centred.items() if name.startswith(f"{speaker}/")
         )
-    if settings:
-        with pytest.raises(RecipeError, match="picture_speakers: expected at most the 6 speakers of the set, found 7"):
-            stage.run(STAGE, [*words, str(tmp_path / "x"), "--set", "tasks.picture_speakers=7"], logging.getLogger(stages.log))
+    few = [part for word in ("set='train'", "speakers=2", "utterances=1") for part in ("--set", f"tasks.picture_{word}")]
+    with pytest.raises(RecipeError, match="at least 3 embeddings of the set 'train', found 2; raise tasks.picture_speakers"):
+        stage.run(STAGE, [*words, str(tmp_path / "x"), *few], logging.getLogger(stages.log))
 
 
 def archive_mean(scores, set_name):

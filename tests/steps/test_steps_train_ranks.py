@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from steps.core import ranks
 from steps.core.errors import RecipeError
 from steps.core.launch import PartsFailed
+from steps.data.manifests import read_roots, write_roots
 from steps.examples.training_set import TrainingSet
 from steps.monitor import dev
 from steps.monitor.ranks import run_rank
@@ -123,6 +125,18 @@ def test_two_ranks_train_the_model_of_one_process(stages, tmp_path, caplog):
     for found, expected in zip(records(two), records(one), strict=True):
         assert found == pytest.approx(expected, rel=1e-3)
         assert found["num_examples"] == expected["num_examples"] == 15
+
+
+def test_ranks_find_recordings_that_lie_elsewhere(stages, forks, tmp_path):
+    corpus = Path(shutil.copytree(stages.manifests, tmp_path / "corpus", ignore=shutil.ignore_patterns("audio")))
+    write_roots(corpus, dict.fromkeys(read_roots(corpus), "recordings"))
+    more = ("features.storage=none", f"site.recordings={stages.manifests}")
+    features = stages.run("extract", tmp_path / "features", *stages.FBANK, *more, manifests=corpus)
+    settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, *MORE, *more)
+    unstored = stages.run("train", tmp_path / "two", *settings, manifests=corpus, features=features, augmented=stages.none)
+    stored = train(stages, tmp_path / "stored")
+    assert len(forks) == 4
+    assert (unstored / "model.safetensors").read_bytes() == (stored / "model.safetensors").read_bytes()
 
 
 REGIMES = {

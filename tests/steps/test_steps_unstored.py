@@ -1,5 +1,6 @@
 """Stages 2 to 5 without features, or without training speech, on disk: the same bytes as with them."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -13,6 +14,10 @@ from steps.core.errors import RecipeError
 from steps.data.archive import Archive
 
 NO_FEATURES, NO_SPEECH = "features.storage=none", "augment.store_speech=false"
+SPECTROGRAM = (
+    "features.type=spectrogram", "features.name=spectrogram", "features.sampling_rate=8000", "features.n_fft=256",
+    "features.front_end=vggvox", "features.bins=half", "features.normalise=utterance_mean_variance",
+)  # fmt: skip
 WAVEFORM = ("features.type=waveform", "features.name=wave", "features.sampling_rate=8000", "features.decimate=5")
 
 
@@ -37,10 +42,11 @@ def kinds(stages) -> dict[str, tuple[str, ...]]:
         "vad": (*stages.FBANK, "features.vad=energy"),
         "dither": (*stages.FBANK, "features.dither=1.0"),
         "waveform": WAVEFORM,
+        "spectrogram": SPECTROGRAM,
     }
 
 
-@pytest.mark.parametrize("kind", ["fbank", "vad", "dither", "waveform"])
+@pytest.mark.parametrize("kind", ["fbank", "vad", "dither", "waveform", "spectrogram"])
 def test_features_made_on_the_way_train_and_embed_to_the_same_bytes(stages, tmp_path, kind):
     settings = kinds(stages)[kind]
     made: dict[str, tuple[Path, Path]] = {}
@@ -51,10 +57,12 @@ def test_features_made_on_the_way_train_and_embed_to_the_same_bytes(stages, tmp_
         inputs = {"manifests": stages.manifests, "features": features}
         model = stages.run("train", top / "model", *every, *stages.NONE, *stages.TRAIN, **inputs, augmented=none)
         inputs = inputs if more else {"features": features}
-        embeddings = stages.run("embed", top / "embeddings", *every, *stages.NETWORK, **inputs, model=model, jobs=3)
+        embeddings = stages.run(
+            "embed", top / "embeddings", *every, *stages.NETWORK, "embed.threads=2", **inputs, model=model, jobs=3
+        )
         made[name] = model, embeddings
     assert sorted(path.name for path in (tmp_path / "unstored/features").rglob("*") if path.is_file()) == [
-        "stamp.json", *["utt2num_frames"] * 3,
+        "stamp.json", *["utt2checksum"] * 3, *["utt2num_frames"] * 3,
     ]  # fmt: skip
     same_training(made["stored"][0], made["unstored"][0])
     same_arks(made["stored"][1], made["unstored"][1], 5 + 3 + 3)
@@ -82,6 +90,19 @@ def test_speech_read_from_the_recordings_trains_to_the_same_bytes(stages, tmp_pa
     with_it = stages.run("train", tmp_path / "with", *settings, **inputs, augmented=stages.bank)
     without = stages.run("train", tmp_path / "without", *settings, NO_SPEECH, **inputs, augmented=bank)
     same_training(with_it, without)
+
+
+def test_other_samples_in_a_file_of_the_same_length_are_another_input(stages, tmp_path):
+    corpus = Path(shutil.copytree(stages.manifests, tmp_path / "corpus"))
+    made = [stages.run("extract", tmp_path / name, *stages.FBANK, NO_FEATURES, manifests=corpus) for name in ("a", "b")]
+    assert stages.content(made[0]) == stages.content(made[1])
+    path = corpus / "audio/test/test1/u1.wav"
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, 0.5 * samples, rate, subtype="PCM_16")
+    made.append(stages.run("extract", tmp_path / "c", *stages.FBANK, NO_FEATURES, manifests=corpus))
+    assert stages.content(made[2]) != stages.content(made[0])
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    assert f"test1/u1 {checksum}\n" in (made[2] / "test" / "utt2checksum").read_text()
 
 
 def test_a_bank_of_nothing_but_speech_can_be_left_out_too(stages, tmp_path):
