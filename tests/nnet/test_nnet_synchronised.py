@@ -68,6 +68,38 @@ def test_a_batch_norm_over_ranks_is_torchs_over_the_whole_batch(shape, weighted,
     torch.testing.assert_close(torch.cat([each[4] for each in found]), module.eval()(x))
 
 
+def _in_half(world, x, factors):
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.BatchNorm2d(x.shape[1]))
+    nn.init.normal_(module[0].weight)
+    synchronise_batch_norms(module, world)
+    share = share_of(len(x), world)
+    own = x[share].clone(memory_format=torch.channels_last).requires_grad_()
+    y = module(own)
+    (y.float() * factors[share]).sum().backward()
+    return y.detach(), own.grad, [p.grad for p in module.parameters()], module[0].running_var
+
+
+def test_a_batch_norm_over_ranks_of_bf16_is_exact_to_its_last_bits():
+    generator = torch.Generator().manual_seed(1)
+    x = (2.0 + torch.randn((6, 4, 9, 8), generator=generator)).bfloat16().to(memory_format=torch.channels_last)
+    factors = torch.randn(x.shape, generator=generator).bfloat16().float()  # which a gradient of bf16 can be
+    torch.manual_seed(3)
+    exact = nn.BatchNorm2d(4)
+    nn.init.normal_(exact.weight)
+    exact.double()
+    whole = x.double().requires_grad_()
+    y = exact(whole)
+    (y * factors).sum().backward()
+    found = in_ranks(2, _in_half, x, factors)
+    assert all(each[0].dtype == each[1].dtype == torch.bfloat16 and each[3].dtype == torch.float32 for each in found)
+    torch.testing.assert_close(torch.cat([each[0] for each in found]).double(), y.detach(), rtol=2**-8, atol=2e-3)
+    torch.testing.assert_close(torch.cat([each[1] for each in found]).double(), whole.grad, rtol=2**-7, atol=2e-3)
+    for number, parameter in enumerate(exact.parameters()):
+        torch.testing.assert_close(sum(each[2][number] for each in found).double(), parameter.grad, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(found[0][3].double(), exact.running_var, rtol=1e-6, atol=0)
+
+
 def _gathered(world, x, split_loss):
     own = x[share_of(len(x), world)].clone().requires_grad_()
     whole = world.together(own, world.sizes(len(own)), split_loss=split_loss)
@@ -114,6 +146,7 @@ def test_gradients_are_sums_over_ranks_whatever_the_buckets(monkeypatch):
 
 def _one_dies(world):
     if world.rank == 1:
+        time.sleep(0.5)  # the other one may still be joining
         os._exit(9)
     began = time.monotonic()
     with pytest.raises(RankLost):
