@@ -176,8 +176,8 @@ def _crops(folder: Path, features: Path, augmented: Path, mode: str, store_speec
         seed=1, epoch=1, labels=data.labels, sampling="utterance", examples_per_epoch=20 * BATCH, batch_size=BATCH,
         min_frames=CROP_FRAMES, max_frames=CROP_FRAMES,
     )  # fmt: skip
-    sources = (augmented / "speech").glob("*.ark") if mode == "online" else (features / "train").glob("*.ark")
-    size = sum(path.stat().st_size for path in sources) / len(data.utterances) / SECONDS * store_speech
+    source = augmented / "speech" if mode == "online" else features / "train"
+    size = sum(path.stat().st_size for path in source.glob("*.ark")) / len(data.utterances) / SECONDS * store_speech
     data.make_batch(batches[0])
 
     def run() -> str:

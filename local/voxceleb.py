@@ -123,6 +123,7 @@ class Corpus:
     named: dict[str, frozenset[str]]  # name -> ids of the utterances in that list
     sizes: dict[str, Counts]  # documented set -> what was found of it
     speakers: dict[str, Speaker]  # of the metadata
+    people: dict[str, str]  # of these: name of a person -> speaker
     splits: dict[str, Path]  # the identification split, if there is one
     parts: Mapping[str, str]  # of that: utterance -> "1", "2" or "3"
 
@@ -141,7 +142,7 @@ def list_units(settings: Settings, site: Mapping[str, str]) -> list[str]:
     _check_lists(corpus)
     if settings.other_lists == "refuse":
         for name, path in corpus.lists.items():
-            trial_lists.check_published(path, name, corpus.named[name], people(corpus.speakers))
+            trial_lists.check_published(path, name, corpus.named[name], corpus.people)
     return shards.units(corpus.files, SHARD_SIZE)
 
 
@@ -165,7 +166,7 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
         with findings.explained(gone):
             identification.write_list(out, corpus.parts, sets)
         _LOG.info("%s", identification.remark(corpus.parts)[1])
-    trials = {name: trial_lists.read(path, tested, people(corpus.speakers)) for name, path in corpus.lists.items()}
+    trials = {name: trial_lists.read(path, tested, corpus.people) for name, path in corpus.lists.items()}
     if settings.by_split:  # a list of speakers who are trained on, since stage 6 needs one
         drawn = {"seed": settings.seed, "per_utterance": 8, "cross_session": False}
         trials = {f"{identification.NAME}_seen": lists.made_trials("balanced", test, **drawn)}
@@ -197,7 +198,8 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
         speakers |= read_speakers(path, tree.id_column) if path else {}
     found = {VOX1.name: _tree_files(settings, site, VOX1, speakers)}
     listed = {} if settings.by_split else trial_lists.find(settings.trials, places)
-    named = {name: trial_lists.named(path, people(speakers)) for name, path in listed.items()}
+    known = people(speakers)
+    named = {name: trial_lists.named(path, known) for name, path in listed.items()}
     _check_disjoint(settings, found[VOX1.name].rows, listed, named)
     given = lists.find_lists("identification", settings.identification, places)
     parts = next((identification.read_split(path, path.stat().st_mtime_ns) for path in given.values()), {})
@@ -212,7 +214,9 @@ def _corpus_of(settings: Settings, site_items: tuple[tuple[str, str], ...]) -> C
     _check_one_root(settings, files)
     root_names = {bank: getattr(settings, bank) for bank in BANKS}
     files |= shards.bank_files(root_names, site, lambda bank, root: _bank_rows(settings, bank, root))
-    return Corpus(files=files, lists=listed, named=named, sizes=sizes, speakers=speakers, splits=given, parts=parts)
+    return Corpus(
+        files=files, lists=listed, named=named, sizes=sizes, speakers=speakers, people=known, splits=given, parts=parts,
+    )  # fmt: skip
 
 
 def _place(settings: Settings, site: Mapping[str, str], tree: Tree) -> tuple[str, Path, str]:

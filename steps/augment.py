@@ -154,8 +154,10 @@ class CorpusBank:
 
     def length(self, kind: str, index: int) -> int:
         """Samples of a sound."""
+        from steps.signal.resample import resampled_length
+
         utterance = self.utterances[kind][index]
-        return -(-utterance.num_samples * self.rate // utterance.sampling_rate)
+        return resampled_length(utterance.num_samples, utterance.sampling_rate, self.rate)
 
     def get(self, kind: str, index: int, start: int, num_samples: int) -> np.ndarray:
         """`num_samples` float32 samples from `start` on."""

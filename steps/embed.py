@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from steps.nnet.networks.base import EmbeddingNetwork
 
 BATCHES_PER_UNIT = 16
-FEATS_SCP, NUM_FRAMES = "feats.scp", "utt2num_frames"  # of a set in the output of stage 2: stored or not
 CLASS_SCORES = "class_scores"  # folder beside those of the sets
 
 
@@ -76,14 +75,15 @@ class Embed:
 
 def units(job: Job) -> list[str]:
     """Names `<set>.<group>` of groups of batches, batches being fixed by the lengths of the whole set."""
-    names = []
-    computes = job.settings.features.storage == "none"
-    if computes != (job.inputs["manifests"] is not None):
+    names, features = [], job.settings.features
+    if (features.storage == "none") != (job.inputs["manifests"] is not None):
         raise RecipeError(
-            f"features.storage = {job.settings.features.storage!r}: expected --manifests (the output of stage 1) exactly with "
+            f"features.storage = {features.storage!r}: expected --manifests (the output of stage 1) exactly with "
             "'none', where features are made of the recordings"
         )
-    lists = f"*/{NUM_FRAMES if computes else FEATS_SCP}"
+    from steps.examples.recordings import name_of_list
+
+    lists = f"*/{name_of_list(features)}"
     for folder in sorted(path.parent for path in job.input("features").glob(lists)):
         num_units = -(-len(_opened(folder, job)[1]) // BATCHES_PER_UNIT)
         names += [f"{folder.name}.{group:05d}" for group in range(num_units)]
@@ -196,16 +196,18 @@ def cut_windows(feats_TF: "np.ndarray", job: Job) -> tuple[list["np.ndarray"], l
 
 def _opened(folder: Path, job: Job) -> "tuple[Archive | Features, list[list[int]]]":
     """The features of a set, and its batches."""
-    settings, place = job.settings, tuple(sorted(job.site.items()))
-    changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.name in (FEATS_SCP, NUM_FRAMES))
-    return _opened_once(folder, changed, settings.features, 1 + settings.embed.append_reversed, job.inputs["manifests"], place)
+    from steps.examples.recordings import name_of_list
+
+    features, site = job.settings.features, tuple(sorted(job.site.items()))
+    changed = (folder / name_of_list(features)).stat().st_mtime_ns
+    return _opened_once(folder, changed, features, 1 + job.settings.embed.append_reversed, job.inputs["manifests"], site)
 
 
 # A process does many units of a set; to read the lengths of a million utterances takes longer than most units.
 @lru_cache(maxsize=4)
 def _opened_once(
     folder: Path,
-    changed: tuple[int, ...],
+    changed: int,
     features: object,
     times: int,
     manifests: Path | None,

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 # Settings that may differ from those that a back end was fitted with: they decide no score of a pair of utterances and no LLR.
-LEAST_SHOWN = 3  # points, of which t-SNE and two principal components can be made
 _OF_FIGURES = ("enrolment", "calibrate", "priors", "pictures", "allow_missing", "replicates", "seed", "predict_gender")
+LEAST_SHOWN = 3  # points, of which t-SNE and two principal components can be made
 
 
 def work(job: Job, unit: str) -> None:
@@ -256,14 +256,13 @@ def _write_scores(path: Path, rows: "TrialRows", scores: np.ndarray) -> np.ndarr
 
 def _tasks(job: Job, scorer: "Scorer", test: "Embedded") -> dict[str, Any]:
     """Identification, few-shot tasks and clustering of the test set and of lists; gender in the training set."""
-    from steps.data.manifests import read_set
     from steps.results.gender import gender_line
     from steps.results.list_tasks import list_lines
     from steps.results.tasks import system_tasks, task_lines
+    from steps.scoring.embedded import utterances
 
-    known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), "test")}
-    utterances = [known[name] for name in test.ids]
-    figures = system_tasks(scorer, test.items, utterances, job.settings.tasks)
+    known = utterances(job.input("manifests"), "test", test.ids)
+    figures = system_tasks(scorer, test.items, known, job.settings.tasks)
     if "pictures" in job.settings.tasks.run:
         _draw(job, scorer, test)
     listed = _list_tasks(job, scorer)
@@ -305,16 +304,16 @@ def _list_tasks(job: Job, scorer: "Scorer") -> dict[str, Any]:
 
 def _gender_task(job: Job, test: "Embedded") -> dict[str, Any]:
     """Gender in the embeddings of the training set, or of the test set where the training set has not both genders."""
-    from steps.data.manifests import read_set
     from steps.results.gender import FOLDS, chosen_rows, gender_figures, has_genders
+    from steps.scoring.embedded import utterances
 
     s = job.settings.tasks
     for name in ("train", "test"):
         if name == "train" and not (job.input("embeddings") / name).is_dir():
             continue
         embedded = test if name == "test" else _read(job, name)
-        known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), name)}
-        genders, speakers = ([getattr(known[each], what) for each in embedded.ids] for what in ("gender", "speaker"))
+        known = utterances(job.input("manifests"), name, embedded.ids)
+        genders, speakers = ([getattr(each, what) for each in known] for what in ("gender", "speaker"))
         if has_genders(genders, speakers):
             rows = chosen_rows(embedded.ids, genders, speakers, s)
             chosen = [genders[row] for row in rows], [speakers[row] for row in rows]
@@ -327,16 +326,15 @@ def _gender_task(job: Job, test: "Embedded") -> dict[str, Any]:
 
 def _draw(job: Job, scorer: "Scorer", test: "Embedded") -> None:
     """Write pictures of a set, or of some of its speakers: embeddings of windows, or else of utterances, in the plane."""
-    from steps.data.manifests import read_set
     from steps.results.pictures import write_embedding_pictures
     from steps.results.tasks import shown_rows
+    from steps.scoring.embedded import utterances
 
     settings = job.settings.tasks
     embedded = test if settings.picture_set == "test" else _read(job, settings.picture_set)
-    known = {utterance.id: utterance for utterance in read_set(job.input("manifests"), settings.picture_set)}
-    utterances = [known[name] for name in embedded.ids]
+    known = utterances(job.input("manifests"), settings.picture_set, embedded.ids)
     mapped = embedded.items.mapped(scorer.chain.transform)
-    rows_N = shown_rows(np.array([utterance.speaker for utterance in utterances]), settings)
+    rows_N = shown_rows(np.array([utterance.speaker for utterance in known]), settings)
     shown = mapped.joined([np.array([row]) for row in rows_N])
     windows = shown.windows or shown.utterances
     if len(windows.rows_RD) < LEAST_SHOWN:
@@ -345,7 +343,7 @@ def _draw(job: Job, scorer: "Scorer", test: "Embedded") -> None:
             f"{len(windows.rows_RD)}; raise tasks.picture_speakers or picture_utterances, or leave pictures out"
         )
     speakers, genders = (
-        np.repeat([getattr(utterances[row], name) for row in rows_N], windows.counts_N) for name in ("speaker", "gender")
+        np.repeat([getattr(known[row], name) for row in rows_N], windows.counts_N) for name in ("speaker", "gender")
     )
     write_embedding_pictures(job.out / "plots", job.settings.system.name, windows.rows_RD, speakers, genders=genders)
 

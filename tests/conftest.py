@@ -3,7 +3,6 @@
 import os
 import signal
 
-import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # A shell starts background jobs with SIGINT ignored, and what they start inherits that: stages could not be interrupted.
@@ -28,6 +27,5 @@ class FilesTogether(LoadScopeScheduling):
         return TOGETHER if file.startswith(TOGETHER) else file
 
 
-@pytest.hookimpl
 def pytest_xdist_make_scheduler(config, log):
     return FilesTogether(config, log)

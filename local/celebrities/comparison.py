@@ -40,7 +40,7 @@ def comparison(corpus: Any, sets: Mapping[str, list[Utterance]], trials: Mapping
         lines.append(Compared(name=name, found=found, known=known.SETS[name], meaning=meaning, is_expected=is_equal))
     for name, path in corpus.lists.items():
         ids = corpus.named[name]
-        problem = list_problem(name, path, ids, first_release.people(corpus.speakers))
+        problem = list_problem(name, path, ids, corpus.people)
         meaning = f"{path.name}, {'as documented' if name in known.LISTS else 'a list of your own'}"
         if problem:
             meaning = f"{path.name} is not the published list: do not compare its figures with published ones"

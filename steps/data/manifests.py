@@ -183,11 +183,6 @@ def read_roots(manifests: Path) -> dict[str, str]:
     return dict(_roots_at(path, status.st_mtime_ns, status.st_size))
 
 
-def audio_path(utterance: Utterance, set_name: str, manifests: Path, site: Mapping[str, str]) -> Path:
-    """Return where the audio file of an utterance lies on this machine. Raises RecipeError as `audio_root`."""
-    return audio_root(set_name, manifests, site) / utterance.path
-
-
 def audio_root(set_name: str, manifests: Path, site: Mapping[str, str]) -> Path:
     """Return the folder on this machine that the audio paths of a set are relative to.
 

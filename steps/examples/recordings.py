@@ -4,10 +4,9 @@ They are made on one thread, as stages 2 and 3 make them: some have other last b
 """
 
 import contextlib
-import hashlib
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ import numpy as np
 import torch
 
 from steps.core.errors import RecipeError
-from steps.core.files import atomic_write
+from steps.core.files import atomic_write, content_hash
 from steps.core.rng import generator
 from steps.data.archive import FEATS_SCP, Archive
 from steps.data.audio import read_audio
 from steps.data.manifests import Utterance, audio_root, read_set
 from steps.data.strings import Strings
 from steps.signal.frontend import extract
-from steps.signal.resample import resample
+from steps.signal.resample import resample, resampled_length
 
 NUM_FRAMES = "utt2num_frames"  # beside no features: how many there are, lines `<id> <frames>` as in Kaldi
 CHECKSUMS = "utt2checksum"  # beside them: of which bytes, lines `<id> <begin of the SHA-256 of the file>`
@@ -71,7 +70,7 @@ def num_frames_of(utterance: Utterance, root: Path, settings: Any) -> int:
     """Returns the number of rows of `features_of`, of which only a VAD, or something wrong, makes it read the file."""
     to_rate = settings.sampling_rate
     known = getattr(settings, "vad", "none") == "none" and (utterance.sampling_rate == to_rate or settings.resample)
-    num = settings.num_frames(-(-utterance.num_samples * to_rate // utterance.sampling_rate)) if known else 0
+    num = settings.num_frames(resampled_length(utterance.num_samples, utterance.sampling_rate, to_rate)) if known else 0
     return num or len(features_of(utterance, root, settings))
 
 
@@ -88,8 +87,7 @@ def _one_thread() -> Iterator[None]:
 def checksum_of(path: Path) -> str:
     """Returns 16 hexadecimal digits for the content of a file."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return content_hash(path)[:16]
     except OSError as error:
         raise RecipeError(
             f"{path}: cannot be opened ({error.strerror}); repair the file, or run stage 1 (prepare) again"
@@ -164,7 +162,7 @@ class Sounds(_OfRecordings):
     def num_rows(self, utterance_id: str) -> int:
         """Returns the number of samples."""
         utterance = self.utterances[self.number(utterance_id)]
-        return -(-utterance.num_samples * self.sampling_rate // utterance.sampling_rate)
+        return resampled_length(utterance.num_samples, utterance.sampling_rate, self.sampling_rate)
 
     def load(self, utterance_id: str) -> np.ndarray:
         """Returns all samples."""
@@ -245,24 +243,25 @@ def open_features(folder: Path, settings: Any, *, manifests: Path | None, site: 
     Args:
         folder: of the set in the output of stage 2.
         settings: of the features.
-        manifests: the output of stage 1; without it, only stored ones.
+        manifests: the output of stage 1; not needed for those stored.
         site: where corpora lie.
 
     Raises:
-        RecipeError: the features are not there, or are made and no manifests are given.
+        RecipeError: the features are not there, or the stages were made of different manifests.
     """
     if settings.storage != "none":
         return Archive(folder, FEATS_SCP)
-    if manifests is None:
-        raise RecipeError(
-            f"{folder}: features.storage = 'none': features are made of the recordings; give --manifests, the output of stage 1"
-        )
+    assert manifests is not None
     return Features(folder, manifests, site, settings)
 
 
-def write_facts(folder: Path, utterances: Iterable[Utterance], root: Path, settings: Any) -> None:
+def name_of_list(settings: Any) -> str:
+    """Returns the name of the file that lists the utterances of a set in the output of stage 2."""
+    return NUM_FRAMES if settings.storage == "none" else FEATS_SCP
+
+
+def write_facts(folder: Path, utterances: Sequence[Utterance], root: Path, settings: Any) -> None:
     """Write what takes the place of features: their numbers of frames, and checksums of what they would be made of."""
-    utterances = list(utterances)
     checksums = {path: checksum_of(root / path) for path in {each.path for each in utterances}}
     with atomic_write(folder / NUM_FRAMES) as file:
         file.writelines(f"{each.id} {num_frames_of(each, root, settings)}\n" for each in utterances)

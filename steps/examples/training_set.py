@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,23 +113,8 @@ class TrainingSet:
         return archive
 
     def loader(self, batches: Sequence[Batch], workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features `[B, T, F]` and labels `[B]` of each batch, in their order, made by `workers` processes; close it to end them.
-
-        Raises:
-            RecipeError: what a worker met that the user can repair (a file that is torn).
-        """
-        # A generator of its own: it would otherwise draw from torch's global one, also in the middle of a resumed epoch.
-        loader = DataLoader(
-            _Batches(self, batches), batch_size=None, num_workers=workers, prefetch_factor=4,
-            worker_init_fn=one_thread, generator=torch.Generator(),
-        )  # fmt: skip
-        made_in_order = iter(loader)
-        # torch's handler would raise the end of a worker in the middle of an update; the loader finds it too, at its next look.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        try:
-            yield from handed_on(made_in_order)
-        finally:
-            del made_in_order  # ends the workers now, and not whenever a traceback lets go of this frame
+        """Features `[B, T, F]` and labels `[B]` of each batch, in their order; see `made_by_workers`."""
+        return made_by_workers(_Batches(self, batches), workers, prefetch=4)
 
     def make_batch(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Features `[B, T, F]` and labels `[B]` of one batch."""
@@ -285,12 +270,33 @@ class _Batches(Dataset):
             return error
 
 
-def handed_on(made_by_workers: Iterable[Any]) -> Iterator[Any]:
-    """Yields what workers made, and raises a RecipeError that one returned: raised there, it would come with a traceback."""
-    for made in made_by_workers:
-        if isinstance(made, RecipeError):
-            raise made
-        yield made
+def made_by_workers(things: Dataset, workers: int, prefetch: int | None = None) -> Iterator[Any]:
+    """Yields things in their order, made by so many processes (0: by this one); close it to end them.
+
+    Args:
+        things: those that the user can repair (a file that is torn) return a RecipeError: raised there, it would come with a
+            traceback for its message.
+        workers: processes.
+        prefetch: things that each of them makes in advance; None: two.
+
+    Raises:
+        RecipeError: one of the things is one.
+    """
+    # A generator of its own: it would otherwise draw from torch's global one, also in the middle of a resumed epoch.
+    loader = DataLoader(
+        things, batch_size=None, num_workers=workers, prefetch_factor=prefetch, worker_init_fn=one_thread,
+        generator=torch.Generator(),
+    )  # fmt: skip
+    made_in_order = iter(loader)
+    # torch's handler would raise the end of a worker in the middle of an update; the loader finds it too, at its next look.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        for made in made_in_order:
+            if isinstance(made, RecipeError):
+                raise made
+            yield made
+    finally:
+        del made_in_order  # ends the workers now, and not whenever a traceback lets go of this frame
 
 
 def one_thread(worker: int) -> None:

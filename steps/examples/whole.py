@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
-from steps.examples.training_set import TrainingSet, handed_on, one_thread
+from steps.examples.training_set import TrainingSet, made_by_workers
 
 Chunk = tuple[torch.Tensor, list[int]]  # frames of utterances behind one another, and how many each has
 
@@ -65,11 +65,7 @@ class WholeUtterances:
         of_ubm = phase != "extractor"
         every = self.every if of_ubm else 1
         plan = self._plan(self.data.utterances if of_ubm else self.longest, every)
-        loader = DataLoader(
-            _Chunks(self, plan, every), batch_size=None, num_workers=self.workers, worker_init_fn=one_thread,
-            generator=torch.Generator(),
-        )  # fmt: skip
-        return self.watch(handed_on(loader), len(plan))
+        return self.watch(made_by_workers(_Chunks(self, plan, every), self.workers), len(plan))
 
     def _plan(self, names: Sequence[str], every: int) -> list[list[str]]:
         plan, filled = [], self.chunk_frames

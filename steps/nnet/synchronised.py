@@ -86,18 +86,18 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
         x, weight_C, mean_C, inverse_C, count = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=_layout(x))  # otherwise the kernel adds up bf16 in bf16
-        # Sums of the gradient times the normalised x, and of the gradient: those of the weight and of the bias.
-        _, *own = torch.ops.aten.native_batch_norm_backward(
+        # Sums of the gradient times the normalised x, and of the gradient.
+        _, of_weight_C, of_bias_C = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight_C, None, None, mean_C, inverse_C, True, ctx.epsilon, [False, True, True]
         )
-        own_2C = torch.stack([own[1], own[0]])
-        means_2C = (ctx.world.add_(own_2C.to(torch.float64, copy=True)) / count).to(mean_C.dtype)
+        own_2C = torch.stack([of_bias_C, of_weight_C]).to(torch.float64)
+        means_2C = (ctx.world.add_(own_2C) / count).to(mean_C.dtype)
         # d x = (d y - mean(d y) - unit * mean(d y * unit)) * weight / deviation
         factor_C = inverse_C if weight_C is None else inverse_C * weight_C
         slope_C = -means_2C[1] * inverse_C * factor_C
         x_gradient = torch.addcmul(_along(-means_2C[0] * factor_C - mean_C * slope_C, x), gradient, _along(factor_C, x))
         x_gradient.addcmul_(x, _along(slope_C, x))
-        return x_gradient.to(x.dtype), None if weight_C is None else own_2C[1], own_2C[0] if ctx.has_bias else None, None, None
+        return x_gradient.to(x.dtype), None if weight_C is None else of_weight_C, of_bias_C if ctx.has_bias else None, None, None
 
 
 def _layout(x: Tensor) -> torch.memory_format:

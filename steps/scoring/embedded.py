@@ -13,7 +13,7 @@ from steps.backend.items import Items
 from steps.backend.windows import Windows
 from steps.core.errors import RecipeError
 from steps.data.archive import read_embeddings, read_windows
-from steps.data.manifests import read_set
+from steps.data.manifests import Utterance, read_set
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +56,21 @@ def read_embedded(folder: Path, *, windows: bool) -> Embedded:
     return Embedded(ids, Items.single(found.means(), found))
 
 
-def durations(manifests: Path, set_name: str, ids: Iterable[str]) -> np.ndarray:
-    """Return the length in seconds of each utterance of a set.
+def utterances(manifests: Path, set_name: str, ids: Iterable[str]) -> list[Utterance]:
+    """Return what the manifests say of utterances of a set, in the order of the ids.
 
     Raises:
         RecipeError: an utterance that the manifests do not hold.
     """
-    known = {utterance.id: utterance.duration for utterance in read_set(manifests, set_name)}
+    known = {utterance.id: utterance for utterance in read_set(manifests, set_name)}
     try:
-        return np.array([known[name] for name in ids])
+        return [known[name] for name in ids]
     except KeyError as error:
         raise RecipeError(
             f"{manifests / set_name}: no utterance {error}, which has an embedding; run stages 1, 2 and 5"
         ) from None
+
+
+def durations(manifests: Path, set_name: str, ids: Iterable[str]) -> np.ndarray:
+    """Return the length in seconds of each utterance of a set. Raises RecipeError as `utterances`."""
+    return np.array([utterance.duration for utterance in utterances(manifests, set_name, ids)])

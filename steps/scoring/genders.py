@@ -12,8 +12,7 @@ from steps.backend.gender import GenderClassifier
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.archive import load_arrays, save_arrays
-from steps.data.manifests import read_set
-from steps.scoring.embedded import Embedded
+from steps.scoring.embedded import Embedded, utterances
 
 PROBE = "gender.safetensors"
 
@@ -24,8 +23,8 @@ def fitted_probe(train: Embedded, manifests: Path, out: Path) -> GenderClassifie
     Raises:
         RecipeError: the corpus does not document both genders.
     """
-    known = {utterance.id: utterance for utterance in read_set(manifests, "train")}
-    genders, speakers = (np.array([getattr(known[name], what) for name in train.ids]) for what in ("gender", "speaker"))
+    known = utterances(manifests, "train", train.ids)
+    genders, speakers = (np.array([getattr(each, what) for each in known]) for what in ("gender", "speaker"))
     try:
         probe = GenderClassifier().fit(train.vectors(), genders, speakers)
     except ValueError as error:

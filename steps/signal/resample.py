@@ -29,6 +29,11 @@ def resample(waveform_W: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray
         return convert(torch.from_numpy(waveform_W)).numpy()
 
 
+def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
+    """Returns the number of samples that `resample` makes of so many."""
+    return -(-num_samples * to_rate // from_rate)
+
+
 def decimate(waveform_W: np.ndarray, factor: int, decimate_filter: str) -> np.ndarray:
     """Returns every factor-th sample, ceil(W / factor) of them, starting with the first.
 

@@ -56,11 +56,11 @@ def vggvox_front_end(samples_W: torch.Tensor, sampling_rate: int, rng: np.random
     Raises:
         ValueError: no rng.
     """
+    from scipy.signal import lfilter  # takes as long to load as a third of torch, and few features need it
+
     if rng is None:
         raise ValueError("front_end = 'vggvox' needs a random generator (rng) for its dither, found None")
     pole = VGGVOX_POLES[sampling_rate]
-    from scipy.signal import lfilter  # takes as long to load as a third of torch, and few features need it
-
     signal_W = lfilter([1.0, -1.0], [1.0, -pole], samples_W.double().cpu().numpy() * INT16_SCALE, axis=-1)
     triangular_W = rng.random(signal_W.shape) + rng.random(signal_W.shape) - 1.0
     signal_W = signal_W + VGGVOX_DITHER * signal_W.std(axis=-1, ddof=1, keepdims=True) * triangular_W

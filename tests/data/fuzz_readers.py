@@ -215,7 +215,7 @@ def _json_line(value: Mapping[str, Any]) -> str:
 def _read_roots(folder: Path) -> object:
     fields = {"gender": "", "session": "", "corpus": "", "sampling_rate": RATE, "num_samples": 1}
     utterance = manifests.Utterance(id="a", speaker="b", path="a.wav", **fields)
-    return manifests.audio_path(utterance, "train", folder, {"corpus": "/x"})
+    return manifests.audio_root("train", folder, {"corpus": "/x"}) / utterance.path
 
 
 def _arks(folder: Path) -> dict[str, dict[str, Any]]:

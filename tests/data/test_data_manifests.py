@@ -144,15 +144,15 @@ def test_missing_and_damaged_sets_are_named(tmp_path):
     assert not manifests.has_set(tmp_path, "test")
 
 
-def test_audio_path_joins_the_root_of_the_set(tmp_path):
+def test_audio_lies_below_the_root_of_its_set(tmp_path):
     manifests.write_roots(tmp_path, {"test": "corpus", "toy": ""})
     item = utterance("a/1")
-    assert manifests.audio_path(item, "test", tmp_path, {"corpus": "/data"}).as_posix() == "/data/a/1.wav"
-    assert manifests.audio_path(item, "toy", tmp_path, {}) == tmp_path / "a/1.wav"
+    assert (manifests.audio_root("test", tmp_path, {"corpus": "/data"}) / item.path).as_posix() == "/data/a/1.wav"
+    assert manifests.audio_root("toy", tmp_path, {}) / item.path == tmp_path / "a/1.wav"
     with pytest.raises(RecipeError, match=r"site\.corpus"):
-        manifests.audio_path(item, "test", tmp_path, {"noise": "/n"})
+        manifests.audio_root("test", tmp_path, {"noise": "/n"})
     with pytest.raises(RecipeError, match="no root for the set 'dev'"):
-        manifests.audio_path(item, "dev", tmp_path, {})
+        manifests.audio_root("dev", tmp_path, {})
     manifests.write_roots(tmp_path, {"test": "elsewhere"})  # read anew
     assert manifests.read_roots(tmp_path) == {"test": "elsewhere"}
 

@@ -18,7 +18,7 @@ from local.listing.files import OTHER_AUDIO, Row, passed_over
 from local.listing.shards import Opened
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES, inspect_audio, read_audio
-from steps.data.manifests import audio_path, read_set, read_utt2spk
+from steps.data.manifests import audio_root, read_set, read_utt2spk
 from steps.data.trials import read_trials
 from tests.local.miniatures import prepare, write_audio
 
@@ -136,7 +136,7 @@ def test_every_kind_of_wrong_audio_is_in_one_list_and_what_is_only_odd_in_anothe
         said = remarks.get("s0/" + name.replace("\\", "\\\\"), "")
         assert said.startswith(words) if words else not said, name
         samples_W, _ = read_audio(
-            audio_path(used[name], "test", out, {"corpus": str(corpus)}), num_samples=used[name].num_samples
+            audio_root("test", out, {"corpus": str(corpus)}) / used[name].path, num_samples=used[name].num_samples
         )
         assert len(samples_W) == used[name].num_samples
     assert not {Path(path).name for path in remarks} & BAD.keys()

@@ -12,7 +12,7 @@ from local.listing import corpus as listed
 from local.listing.files import audio_files
 from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
-from steps.data.manifests import audio_path, has_set, read_roots, read_set, read_utt2spk
+from steps.data.manifests import audio_root, has_set, read_roots, read_set, read_utt2spk
 from steps.data.trials import read_trials
 
 VOICES = Path(__file__).parents[3] / "shared" / "data" / "voices"
@@ -66,7 +66,7 @@ def test_a_folder_of_speakers_becomes_disjoint_sets_and_trials(corpus, tmp_path)
     assert read_roots(out) == {"train": "corpus", "dev": "corpus", "test": "corpus"}
     assert read_utt2spk(out / "utt2spk")["s03/u4"] == "s03"
     item = read_set(out, "test")[0]
-    samples_W, rate = read_audio(audio_path(item, "test", out, {"corpus": str(corpus)}))
+    samples_W, rate = read_audio(audio_root("test", out, {"corpus": str(corpus)}) / item.path)
     assert (len(samples_W), rate) == (item.num_samples, item.sampling_rate)
     everything, half = (read_trials(out / "trials" / f"{name}.txt") for name in ("all_pairs", "balanced"))
     assert (len(everything), everything.num_target) == (15 * 14 // 2, 3 * 5 * 4 // 2)

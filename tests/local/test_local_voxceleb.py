@@ -15,7 +15,7 @@ from local.listing.documented import Counts
 from local.voxceleb import Settings
 from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
-from steps.data.manifests import audio_path, has_set, read_roots, read_set, read_utt2spk
+from steps.data.manifests import audio_root, has_set, read_roots, read_set, read_utt2spk
 from steps.data.trials import read_trials
 from tests.recipes.voxceleb_miniature import RATE, Miniature, can_write_m4a, make_miniature, write_audio, write_list
 
@@ -94,7 +94,7 @@ def test_training_is_vox2_dev_and_testing_what_the_lists_name(original, tmp_path
         assert (item.gender, item.corpus) == (original.genders[speaker], "vox1" if item.id in everything else "vox2")
     item = read_set(out, "test")[0]
     assert item.id == "id10001/0cYFdtyWVds/00003"
-    samples_W, rate = read_audio(audio_path(item, "test", out, {"corpus": str(original.folder)}))
+    samples_W, rate = read_audio(audio_root("test", out, {"corpus": str(original.folder)}) / item.path)
     assert (len(samples_W), rate) == (item.num_samples, RATE)
     assert read_utt2spk(out / "utt2spk") == {name: name.partition("/")[0] for name in files}
     assert any("/-aBc_DEf123/" in name for name in read_utt2spk(out / "utt2spk"))
@@ -140,7 +140,7 @@ def test_musan_and_small_and_medium_rooms_become_banks(original, data, tmp_path,
     assert ids(out, "rir") == rooms
     item = read_set(out, "rir")[-1]
     assert item.path == f"simulated_rirs/{item.id}.wav"
-    assert read_audio(audio_path(item, "rir", out, {"rir": str(data / "RIRS_NOISES")}))[1] == RATE
+    assert read_audio(audio_root("rir", out, {"rir": str(data / "RIRS_NOISES")}) / item.path)[1] == RATE
     out = prepare(data, tmp_path / "y", {"corpus": str(data)})
     assert [name for name in ("noise", "music", "rir") if has_set(out, name)] == []
     assert "site.rir is not set: no set 'rir' is made" in caplog.text
@@ -189,7 +189,7 @@ def test_aac_files_are_read(tmp_path):
     out = prepare(miniature.folder, tmp_path, dev_speakers=0.0)
     items = read_set(out, "train")
     assert [item.path.rpartition(".")[2] for item in items] == ["m4a"] * 4 + ["wav"] * 2
-    samples_W, rate = read_audio(audio_path(items[0], "train", out, {"corpus": str(miniature.folder)}))
+    samples_W, rate = read_audio(audio_root("train", out, {"corpus": str(miniature.folder)}) / items[0].path)
     assert (len(samples_W), rate) == (items[0].num_samples, RATE)
     assert 0.8 * RATE <= len(samples_W) < 1.0 * RATE + 4096  # AAC comes in frames of 1024 samples
 
