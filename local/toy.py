@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
+from steps.core.files import place
 from steps.core.rng import generator
-from steps.core.stage import place
 from steps.data.enrolment import draw_models, write_models
 from steps.data.manifests import Utterance, write_roots, write_set, write_utt2spk
 from steps.data.trials import all_pairs, balanced, write_trials

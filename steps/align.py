@@ -19,8 +19,9 @@ import numpy as np
 from steps.backend.alignment.settings import Alignment, parse_method
 from steps.core import files
 from steps.core.errors import RecipeError
+from steps.core.files import place_tree
 from steps.core.rng import generator, seed_of
-from steps.core.stage import Input, Job, Stage, place_tree
+from steps.core.stage import Input, Job, Stage
 from steps.core.stamp import run_record
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def _device(name: str) -> "torch.device":
 
 def merge(job: Job, units: dict[str, Path]) -> None:
     """The finished files; checkpoints stay behind."""
-    from steps.core.stage import place, place_tree
+    from steps.core.files import place, place_tree
 
     names = ("model.safetensors", "speakers", "settings.toml", "log.jsonl", "training.json")
     for folder in units.values():

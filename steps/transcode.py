@@ -22,8 +22,8 @@ from local.listing.files import audio_files
 from local.listing.findings import PROBLEMS, write
 from local.listing.shards import BAD_AUDIO, site_root
 from steps.core.errors import RecipeError
-from steps.core.files import atomic_write
-from steps.core.stage import Job, Stage, place
+from steps.core.files import atomic_write, place
+from steps.core.stage import Job, Stage
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
 COMPRESSED = (".m4a", ".aac", ".mp4", ".mp3", ".ogg", ".opus")

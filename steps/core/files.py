@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,6 +81,27 @@ def tree_hashes(folder: Path, names: tuple[str, ...], *, threads: int = 1) -> di
     with ThreadPoolExecutor(threads) as pool:  # hashing lets other threads run
         hashes = pool.map(content_hash, sorted(files))
         return {str(file.relative_to(folder)): found for file, found in zip(sorted(files), hashes, strict=True)}
+
+
+def place_tree(source: Path, target: Path) -> None:
+    """Put every file below `source` at the same place below `target`, by hard link where possible.
+
+    Linked rather than moved, so that a merge that is killed can be done again.
+    """
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            place(file, target / file.relative_to(source))
+
+
+def place(source: Path, target: Path) -> None:
+    """Put one file at `target`, by hard link where possible, else by copying."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise RuntimeError(f"{target}: two pieces of work wrote the same file (one is {source})") from None
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def fsync_tree(folder: Path) -> None:

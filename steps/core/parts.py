@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from steps.core import files
 from steps.core.errors import RecipeError
+from steps.core.intact import Damage, shown
 from steps.core.launch import Local
 from steps.core.launchers import LAUNCHERS
 from steps.core.log import command_line, progress
@@ -80,10 +81,7 @@ def launch(
     watch, close = watcher(job, units, stage.name)
     more = {}
     if isinstance(launcher, Slurm):
-        folders = [
-            folder for folder in (*job.inputs.values(), *(each for many in job.input_lists.values() for each in many)) if folder
-        ]
-        expects = (partial / "plan.json", partial / MISSING, *(folder / "stamp.json" for folder in folders))
+        expects = (partial / "plan.json", partial / MISSING, *(folder / "stamp.json" for _, folder in job.input_folders()))
         resources = stage.resources(job.settings)
         more = {
             "settings": launcher,
@@ -104,6 +102,19 @@ def launch(
             )
         else:
             raise RuntimeError(f"{job.out}: all parts ended well, yet these pieces are missing: {', '.join(left[:5])}")
+
+
+def keep_intact(stage: "Stage", job: "Job", units: Sequence[str], wrong: Damage) -> None:
+    """Of a finished output, some of whose files are `wrong`, take over the units whose files are not."""
+    if wrong:
+        job.log.warning("%s is not as it was left: %s", job.out, shown(wrong))
+    for unit in unfinished(partial_of(job.out), units):
+        target = partial_of(job.out) / "units" / unit
+        draft = target.with_name(unit + ".tmp")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        if stage.recover(replace(job, out=draft), unit, job.out, wrong):
+            os.rename(draft, target)
 
 
 def run_part(stage: "Stage", job: "Job", part: int) -> None:

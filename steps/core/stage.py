@@ -30,13 +30,14 @@ from typing import Any
 from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.intact import Damage, check_input, damage, shown, size_damage
 from steps.core.interrupts import end_on_sigterm
 from steps.core.launch import Local, PartsFailed
 from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for them
 from steps.core.launchers import read_launcher
 from steps.core.lock import locked
 from steps.core.log import command_line, configure
-from steps.core.parts import MISSING, NUM_UNITS, do_unit, launch, partial_of, run_part, unfinished, watcher
+from steps.core.parts import MISSING, NUM_UNITS, do_unit, keep_intact, launch, partial_of, run_part, unfinished, watcher
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
@@ -66,12 +67,18 @@ class Job:
     jobs: int
     log: logging.Logger
     fingerprint: str
+    verify: bool = False  # compare the content of a finished output, too
 
     def input(self, name: str) -> Path:
         """The folder of a required input."""
         folder = self.inputs[name]
         assert folder is not None, name
         return folder
+
+    def input_folders(self) -> list[tuple[str, Path]]:
+        """(option, folder) of all inputs that were given."""
+        several = [(name, folder) for name, folders in self.input_lists.items() for folder in folders]
+        return [(name, folder) for name, folder in self.inputs.items() if folder is not None] + several
 
 
 def _one_unit(job: Job) -> list[str]:
@@ -86,7 +93,7 @@ def _by_device(settings: SimpleNamespace) -> str:
 
 def _merge_by_linking(job: Job, units: Mapping[str, Path]) -> None:
     for folder in units.values():
-        place_tree(folder, job.out)
+        files.place_tree(folder, job.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +115,11 @@ class Stage:
     narrow: Callable[[dict[str, Any]], dict[str, Any]] = lambda tables: tables
     # whether the pieces that were finished under an old plan serve a new one, as after a repair of the corpus
     goes_on: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda old, new: False
+    # what an output was made of and is no longer so, beside what the plan says: audio whose content has changed, in words
+    outdated: Callable[[Job], str] = lambda job: ""
+    # put into `job.out` what `work` would leave there, taken from a finished output of the same plan of which some files are
+    # damaged (their names); False where that cannot be done, and the unit is worked on
+    recover: Callable[[Job, str, Path, Damage], bool] = lambda job, unit, old, wrong: False
     resumes: bool = False  # an interrupted unit's folder is handed to the next run as it was
     replaces: bool = False  # an output of other inputs is replaced unasked: for what takes seconds to make again
     threads: Callable[[SimpleNamespace], int] = field(default=lambda settings: 1)
@@ -157,6 +169,7 @@ def parse(stage: Stage, arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to share the work (default 1)")
     parser.add_argument("--launcher", default="local", metavar="NAME", help="local, or a file conf/launch/NAME.toml")
     parser.add_argument("--force", action="store_true", help="set an output of other settings aside and redo it")
+    parser.add_argument("--verify", action="store_true", help="compare the content of finished outputs; redo what is damaged")
     parser.add_argument("--print-config", action="store_true", help="print the settings and stop")
     parser.add_argument("--part", type=int, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -182,14 +195,14 @@ def run(stage: Stage, arguments: Sequence[str], log: logging.Logger) -> int:
     plan = make_plan(stage, settings, site, single, lists)
     job = Job(
         settings=settings, site=site, inputs=single, input_lists=lists, out=out, jobs=options.jobs, log=log,
-        fingerprint=fingerprint(plan),
+        fingerprint=fingerprint(plan), verify=options.verify,
     )  # fmt: skip
     if options.part is not None:
         run_part(stage, job, options.part)
         return 0
     launcher = read_launcher(options.launcher)
     if _is_done(stage, job, plan, stage.replaces or options.force):
-        log.info("up to date: %s", out)
+        log.info("up to date%s: %s", ", and its content compared" if job.verify else "", out)
         _remove_leftovers(out, plan)
     else:
         log.info("%s", command_line())
@@ -221,25 +234,48 @@ def make_plan(
 
 
 def _is_done(stage: Stage, job: Job, plan: Mapping[str, Any], force: bool) -> bool:
-    """Whether `out` holds what the plan asks for. Raises RecipeError if it, or its beginnings, hold another thing."""
+    """Whether `out` holds what the plan asks for, all of it. Raises RecipeError if it, or its beginnings, hold another thing."""
     out, stamp = job.out, read_stamp(job.out)
-    if stamp is not None and stamp["fingerprint"] == fingerprint(plan):
-        return True
+    if stamp is not None and _is_of(stage, job, stamp["plan"], plan):
+        return _is_intact(stage, job, stamp, force)
     old = stamp["plan"] if stamp else _begun_plan(stage, out)
-    if old is not None:
-        old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
-        if old["stage"] == stage.name:  # another stage's output has other sections
-            old["settings"] = stage.narrow(old["settings"])
-    if stamp and old == plan:
-        return True
     if old is None or force or (not stamp and _serves(stage, old, plan)):
         return False
     what = "was made" if stamp else "was begun (and not finished)"
     raise RecipeError(
         f"{out} {what} with other settings or inputs:\n"
-        + "".join(f"    {line}\n" for line in differences(old, plan))
+        + "".join(f"    {line}\n" for line in differences(_narrowed(stage, job, old, plan), plan))
         + "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
     )
+
+
+def _is_of(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    """Whether a plan asks for what another one asked for, which may lack settings that did not exist then."""
+    return fingerprint(old) == fingerprint(plan) or _narrowed(stage, job, old, plan) == plan
+
+
+def _narrowed(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
+    if old["stage"] == stage.name:  # another stage's output has other sections
+        old["settings"] = stage.narrow(old["settings"])
+    return old
+
+
+def _is_intact(stage: Stage, job: Job, stamp: Mapping[str, Any], force: bool) -> bool:
+    """Whether a finished output is whole. Raises RecipeError where it must not be made anew unasked."""
+    changed = stage.outdated(job)
+    if changed and not force:
+        raise RecipeError(
+            f"{job.out} was made of other data: {changed}\n"
+            "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
+        )
+    wrong = damage(job.out, stamp, threads=job.jobs) if job.verify else size_damage(job.out, stamp)
+    if wrong and stage.resumes and not job.verify:
+        raise RecipeError(
+            f"{job.out} is not as it was left: {shown(wrong)}; put the files back, or add --verify to "
+            "make them anew, which takes as long as the first time"
+        )
+    return not changed and not wrong
 
 
 def _partial_plan(out: Path) -> dict[str, Any] | None:
@@ -270,12 +306,17 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
     if begun is None:
         _discard(partial)  # what a killed run was about to remove, or had not begun
     elif force and not _serves(stage, begun, plan):
-        _set_aside(partial, job.log, keep=not stage.replaces)
+        _set_aside(partial, job.log, keep=stage.resumes)
     (partial / "units").mkdir(parents=True, exist_ok=True)
     files.write_json(partial / "plan.json", plan)
     units = stage.units(replace(job, out=partial / "out"))
     assert units
     assert len(set(units)) == len(units), units
+    for option, folder in job.input_folders():
+        check_input(option, folder, job.log, threads=job.jobs)
+    stamp = read_stamp(out)
+    if stamp is not None and not stage.resumes and _is_of(stage, job, stamp["plan"], plan):
+        keep_intact(stage, job, units, damage(out, stamp, threads=job.jobs))
     _do_units(stage, job, units, launcher, arguments)
     merged = partial / "out"
     shutil.rmtree(merged, ignore_errors=True)
@@ -316,13 +357,16 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
         if not any(merged.glob(pattern)):
             raise RuntimeError(f"{merged}: the stage promised {pattern} and did not write it")
     hashes = files.tree_hashes(merged, stage.outputs + stage.optional, threads=job.jobs)
-    write_stamp(merged, plan, hashes, seconds)
-    if job.out.exists():
+    stamp, old = write_stamp(merged, plan, hashes, seconds), read_stamp(job.out)
+    if old is not None:
+        if old["fingerprint"] == stamp["fingerprint"] and old["content"] != stamp["content"]:
+            job.log.warning("%s has other content than before: what was made of it is out of date", job.out)
         _set_aside(job.out, job.log, keep=not stage.replaces)
     files.fsync_tree(merged)
     os.rename(merged, job.out)
     files.fsync(job.out.parent)
-    _discard(partial_of(job.out))
+    for partial in (partial_of(job.out), *job.out.parent.glob(f"{job.out.name}.partial.old-*")):
+        _discard(partial)
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
@@ -348,24 +392,3 @@ def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
                 _discard(partial_of(out))
-
-
-def place_tree(source: Path, target: Path) -> None:
-    """Put every file below `source` at the same place below `target`, by hard link where possible.
-
-    Linked rather than moved, so that a merge that is killed can be done again.
-    """
-    for file in sorted(source.rglob("*")):
-        if file.is_file():
-            place(file, target / file.relative_to(source))
-
-
-def place(source: Path, target: Path) -> None:
-    """Put one file at `target`, by hard link where possible, else by copying."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise RuntimeError(f"{target}: two pieces of work wrote the same file (one is {source})") from None
-    except OSError:
-        shutil.copy2(source, target)

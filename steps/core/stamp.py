@@ -49,7 +49,8 @@ def input_content(name: str, folder: Path) -> str:
 def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
     content = hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
-    stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs}
+    sizes = {name: (folder / name).stat().st_size for name in outputs if (folder / name).is_file()}
+    stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs, "sizes": sizes}
     stamp |= run_record() | {"seconds": round(seconds, 2)}
     files.write_json(folder / STAMP, stamp)
     return stamp

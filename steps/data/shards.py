@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from steps.core.files import atomic_write
-from steps.core.stage import place
+from steps.core.files import atomic_write, place
 from steps.data.archive import FEATS_SCP, merge_scp
 
 

@@ -188,7 +188,7 @@ def test_a_unit_is_never_seen_half_written(bench, hanging):
     assert not (bench.folder / "out").exists()
 
 
-def test_what_was_begun_with_other_settings_is_refused_and_set_aside_by_force(bench, hanging):
+def test_what_was_begun_with_other_settings_is_refused_and_given_up_by_force(bench, hanging):
     os.killpg(hanging.pid, signal.SIGKILL)
     hanging.communicate()
     said = bench.fake("--set", "embed.repeat=2", expect=2)
@@ -197,8 +197,16 @@ def test_what_was_begun_with_other_settings_is_refused_and_set_aside_by_force(be
     bench.calls()
     bench.fake("--set", "embed.repeat=2", "--force")
     assert bench.calls() == UNITS
-    (old,) = bench.left()
-    assert old.startswith("out.partial.old-")
+    assert bench.left() == []
+
+
+def test_the_checkpoint_of_other_settings_is_kept_until_the_new_output_is_finished(bench):
+    bench.run("slow", "--out", "out", expect=-signal.SIGKILL, KILL_AT="3")
+    other = ("--set", "train.epochs=3", "--force")
+    bench.run("slow", "--out", "out", *other, expect=-signal.SIGKILL, KILL_AT="2")
+    assert any(name.startswith("out.partial.old-") for name in bench.left())
+    bench.run("slow", "--out", "out", *other)
+    assert bench.left() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

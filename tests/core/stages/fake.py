@@ -7,10 +7,11 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from steps.core import config, files
 from steps.core.errors import RecipeError
-from steps.core.stage import Input, Job, Stage, place_tree
+from steps.core.stage import Input, Job, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,17 @@ def work(job: Job, unit: str) -> None:
 def merge(job: Job, units: dict) -> None:
     """All files, and one that lists them."""
     for folder in units.values():
-        place_tree(folder, job.out)
+        files.place_tree(folder, job.out)
     _misbehave("merge", job)
     if os.environ.get("FAKE") != "forget":
         files.write_json(job.out / "units.json", list(units))
+
+
+def recover(job: Job, unit: str, old: Path, wrong: dict) -> bool:
+    """The file of a unit from a finished output."""
+    if f"{unit}.txt" not in wrong:
+        files.place(old / f"{unit}.txt", job.out / f"{unit}.txt")
+    return f"{unit}.txt" not in wrong
 
 
 def _misbehave(here: str, job: Job) -> None:
@@ -83,6 +91,7 @@ STAGE = Stage(
     work=work,
     units=units,
     merge=merge,
+    recover=recover,
 )
 
 if __name__ == "__main__":

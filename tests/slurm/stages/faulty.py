@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steps.core import files
 from steps.core.errors import RecipeError
-from steps.core.stage import Input, Job, Stage, place_tree
+from steps.core.stage import Input, Job, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ TRICKS = {"once": _once, "always": _always, "hang": _hang, "fill": _fill, "late"
 def merge(job: Job, units: dict) -> None:
     """All files, and one that lists them."""
     for folder in units.values():
-        place_tree(folder, job.out)
+        files.place_tree(folder, job.out)
     files.write_json(job.out / "units.json", list(units))
 
 

@@ -1,0 +1,101 @@
+"""Whether a finished output still is what its stamp says: its files there, of the recorded sizes, of the recorded content.
+
+Sizes are compared whenever somebody asks whether a stage is up to date, which takes milliseconds; content when a stage begins to
+work with an output of another one, and by `./run.sh --verify`.
+"""
+
+import gzip
+import logging
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from steps.core.errors import RecipeError
+from steps.core.files import content_hash
+from steps.core.stamp import read_stamp
+
+HASHED_BYTES = 4 << 30  # of an input, whose content is compared before a stage works with it; of what is beyond, only the size
+NUMBERS = {"prepare": 1, "extract": 2, "augment": 3, "train": 4, "embed": 5, "score": 6, "fuse": 7, "align": 7, "report": 8}
+_NUM_SHOWN = 5
+
+Damage = dict[str, str]  # name of a promised file -> what is wrong with it
+
+
+def size_damage(folder: Path, stamp: Mapping[str, Any]) -> Damage:
+    """The promised files of an output that are gone or have another size than its stamp says."""
+    sizes = stamp.get("sizes", {})  # stamps did not always have them
+    problems = ((name, _size_problem(folder / name, sizes.get(name))) for name in stamp["outputs"])
+    return {name: problem for name, problem in problems if problem}
+
+
+def damage(folder: Path, stamp: Mapping[str, Any], *, threads: int = 1) -> Damage:
+    """The promised files of an output that are not what its stamp says, by size and content."""
+    wrong = size_damage(folder, stamp)
+    return wrong | _content_damage(folder, stamp, [name for name in stamp["outputs"] if name not in wrong], threads)
+
+
+def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int = 1) -> None:
+    """Raise a RecipeError if an input of a stage is not what the stage that made it wrote; `option` names it.
+
+    Content is compared of up to HASHED_BYTES, the small files first.
+    """
+    stamp = read_stamp(folder)
+    if stamp is None:
+        return
+    wrong = size_damage(folder, stamp)
+    if not wrong:
+        chosen, left = _affordable(folder, stamp["outputs"])
+        wrong = _content_damage(folder, stamp, chosen, threads)
+        if left:
+            log.info("input %s: %.0f GB of it are compared by size only (./run.sh --verify: by content)", option, left / 1e9)
+    if wrong:
+        stage = stamp["plan"].get("stage", "?")
+        number = f"stage {NUMBERS[stage]} ({stage})" if stage in NUMBERS else f"steps.{stage}"
+        raise RecipeError(
+            f"input {option}: {folder} is not as {number} left it: {shown(wrong)}; the same ./run.sh "
+            f"with --verify added makes anew what is damaged{f' (from --stage {NUMBERS[stage]} on)' if stage in NUMBERS else ''}"
+        )
+
+
+def shown(wrong: Damage) -> str:
+    """Return what is wrong, in words."""
+    first = ", ".join(f"{name} {problem}" for name, problem in list(wrong.items())[:_NUM_SHOWN])
+    return f"{first}{f' and {len(wrong) - _NUM_SHOWN} more files' if len(wrong) > _NUM_SHOWN else ''}"
+
+
+def _size_problem(path: Path, expected: int | None) -> str:
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return "is missing"
+    return "" if expected in (None, size) else f"has {size:,} bytes, expected {expected:,}"
+
+
+def _content_damage(folder: Path, stamp: Mapping[str, Any], names: Iterable[str], threads: int) -> Damage:
+    names = list(names)
+    with ThreadPoolExecutor(max(1, min(threads, os.cpu_count() or 1))) as pool:  # hashing lets other threads run
+        hashes = list(pool.map(lambda name: _hash(folder / name), names))
+    pairs = zip(names, hashes, strict=True)
+    return {name: "has other content than was written" for name, found in pairs if found != stamp["outputs"][name]}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, RecipeError):  # what was a packed or a JSON file
+        return "unreadable"
+
+
+def _affordable(folder: Path, names: Iterable[str]) -> tuple[list[str], int]:
+    """The files that are hashed, and how many bytes are not."""
+    chosen, total, left = [], 0, 0
+    for size, name in sorted((os.stat(folder / name).st_size, name) for name in names):
+        total += size
+        if total <= HASHED_BYTES:
+            chosen.append(name)
+        else:
+            left += size
+    return chosen, left
