@@ -20,13 +20,14 @@ download=         # --download: fetch the corpus into that folder first (default
 model=            # a trained model (its folder, or a Keras HDF5 file of voicemap) to use instead of training one (stages 3, 4 and 7 are passed over)
 settings=()       # --set section.key=value, may be repeated
 force=()          # --force: set outputs of other settings aside and make them anew
+verify=()         # --verify: compare the content of all that is finished with what was written, and make anew what is damaged
 
 usage() {
   cat <<'HELP'
 usage: ./run.sh [--recipe toy] [--system NAME[,NAME]|all] [--stage 1] [--stop-stage 8] [--jobs N] [--launcher NAME]
                 [--at-once N] [--sweep recipes/RECIPE/sweeps/NAME.toml] [--exp exp] [--data DIR] [--download]
                 [--model DIR|FILE.hdf5]
-                [--set section.key=value]... [--force] [--detach] [--status] [--help]
+                [--set section.key=value]... [--force] [--verify] [--detach] [--status] [--help]
 
 stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
         2 extract   audio -> features                    exp/<recipe>/features/<features>
@@ -46,6 +47,7 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
   ./run.sh --recipe voxceleb --launcher slurm --jobs 40 --detach             on a cluster (conf/launch/slurm.toml)
   ./run.sh --recipe voxceleb --system all --at-once 8 --launcher slurm       eight systems at a time
   ./run.sh --recipe voxceleb --status                                        how far it is
+  ./run.sh --verify                            is all that is finished as it was written? what is damaged is made anew
 HELP
 }
 
@@ -57,6 +59,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --help|-h) usage; exit 0 ;;
     --force) force=(--force); shift ;;
+    --verify) verify=(--verify); shift ;;
     --detach) detach=yes; shift ;;
     --status) status=yes; shift ;;
     --download) download=yes; shift ;;
@@ -116,7 +119,7 @@ if [ -n "$model" ]; then
 fi
 plan=$(python -m steps.check "${check[@]}") || exit $?
 trap 'exit 143' TERM  # a stage gets the signal, too, and bash waits until it has put things in order
-common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}")
+common=(--jobs "$jobs" --launcher "$launcher" "${force[@]}" "${verify[@]}")
 top=$exp/$recipe
 if [ -n "$detach" ]; then
   exec python -m steps.core.detach --launcher "$launcher" --folder "$top/runs" --start "$started" "$PWD/run.sh" "${words[@]}"

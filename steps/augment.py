@@ -216,6 +216,22 @@ def _has_copy(settings: Augment, name: str, kind: str) -> bool:
     return generator(settings.seed, "augment", name, kind, "share").random() < settings.copies_share
 
 
+def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
+    """One shard of the bank, or the copies of one shard of utterances."""
+    from steps.data.shards import recover_lines, recover_shard
+
+    if unit == ONE_UNIT:
+        return False
+    is_bank, kind = job.settings.augment.mode == "online", unit.rpartition(".")[0]
+    tables = () if is_bank else (f"{kind}/utt2spk", f"{kind}/augmentation.tsv")
+    if any(name in wrong for name in tables):
+        return False
+    ids = recover_shard(unit, old, wrong, job.out, ark="sounds" if is_bank else "feats")
+    for name in tables if ids is not None else ():
+        recover_lines(old / name, ids, job.out)
+    return ids is not None
+
+
 def what_decides(tables: dict[str, dict]) -> dict[str, dict]:
     """Of the settings of a bank only those that its sounds are read with: the others decide in training."""
     if tables["augment"]["mode"] == "copies":
@@ -237,6 +253,7 @@ STAGE = Stage(
     work=work,
     units=units,
     merge=merge,
+    recover=recover,
 )
 
 if __name__ == "__main__":

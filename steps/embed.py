@@ -239,6 +239,20 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     files.write_json(job.out / "model.json", known | {"embed": config.deciding(job.settings.embed)})
 
 
+def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
+    """The embeddings of one group of batches."""
+    from steps.data.shards import recover_shard
+
+    if recover_shard(unit, old, wrong, job.out, ark="embeddings", name="embeddings.scp") is None:
+        return False
+    if unit.rpartition(".")[0] not in job.settings.embed.class_scores:
+        return True
+    of_classes = {name.removeprefix(f"{CLASS_SCORES}/") for name in wrong if name.startswith(f"{CLASS_SCORES}/")}
+    folder = job.out / CLASS_SCORES
+    folder.mkdir()
+    return recover_shard(unit, old / CLASS_SCORES, of_classes, folder, ark=CLASS_SCORES, name=f"{CLASS_SCORES}.scp") is not None
+
+
 STAGE = Stage(
     name="embed",
     version=1,
@@ -253,6 +267,7 @@ STAGE = Stage(
     work=work,
     units=units,
     merge=merge,
+    recover=recover,
     threads=lambda settings: settings.embed.threads,
 )
 

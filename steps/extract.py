@@ -62,6 +62,15 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
         write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)
 
 
+def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
+    """The features of a shard, if they are stored."""
+    from steps.data.shards import recover_shard
+
+    if job.settings.features.storage == "none":
+        return False
+    return recover_shard(unit, old, wrong, job.out, ark="feats") is not None
+
+
 STAGE = Stage(
     name="extract",
     version=1,
@@ -71,6 +80,7 @@ STAGE = Stage(
     work=work,
     units=units,
     merge=merge,
+    recover=recover,
 )
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from steps.core.stamp import read_stamp
 
 HASHED_BYTES = 4 << 30  # of an input, whose content is compared before a stage works with it; of what is beyond, only the size
 NUMBERS = {"prepare": 1, "extract": 2, "augment": 3, "train": 4, "embed": 5, "score": 6, "fuse": 7, "align": 7, "report": 8}
+OTHER_CONTENT = "has other content than was written"
 _NUM_SHOWN = 5
 
 Damage = dict[str, str]  # name of a promised file -> what is wrong with it
@@ -79,7 +80,7 @@ def _content_damage(folder: Path, stamp: Mapping[str, Any], names: Iterable[str]
     with ThreadPoolExecutor(max(1, min(threads, os.cpu_count() or 1))) as pool:  # hashing lets other threads run
         hashes = list(pool.map(lambda name: _hash(folder / name), names))
     pairs = zip(names, hashes, strict=True)
-    return {name: "has other content than was written" for name, found in pairs if found != stamp["outputs"][name]}
+    return {name: OTHER_CONTENT for name, found in pairs if found != stamp["outputs"][name]}
 
 
 def _hash(path: Path) -> str:

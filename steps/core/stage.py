@@ -30,7 +30,7 @@ from typing import Any
 from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
-from steps.core.intact import Damage, check_input, damage, shown, size_damage
+from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage
 from steps.core.interrupts import end_on_sigterm
 from steps.core.launch import Local, PartsFailed
 from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for them
@@ -359,9 +359,11 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     hashes = files.tree_hashes(merged, stage.outputs + stage.optional, threads=job.jobs)
     stamp, old = write_stamp(merged, plan, hashes, seconds), read_stamp(job.out)
     if old is not None:
-        if old["fingerprint"] == stamp["fingerprint"] and old["content"] != stamp["content"]:
+        is_repair = old["fingerprint"] == stamp["fingerprint"] and old["content"] == stamp["content"]
+        if old["fingerprint"] == stamp["fingerprint"] and not is_repair:
             job.log.warning("%s has other content than before: what was made of it is out of date", job.out)
-        _set_aside(job.out, job.log, keep=not stage.replaces)
+        edited = is_repair and OTHER_CONTENT in damage(job.out, old, threads=job.jobs).values()
+        _set_aside(job.out, job.log, keep=not stage.replaces and (edited or not is_repair))
     files.fsync_tree(merged)
     os.rename(merged, job.out)
     files.fsync(job.out.parent)

@@ -82,6 +82,14 @@ def merge_scp(folders: Iterable[Path], out: Path, name: str = FEATS_SCP) -> None
     write_scp(out, (line for folder in folders for line in _text_lines(folder / name)), name=name)
 
 
+def lines_by_ark(path: Path) -> dict[str, list[str]]:
+    """Return the lines of a scp by the name of the ark that they name."""
+    lines: dict[str, list[str]] = {}
+    for line in _text_lines(path):
+        lines.setdefault(line.split(None, 1)[1].rpartition(":")[0], []).append(line)
+    return lines
+
+
 class Archive(Mapping[str, np.ndarray]):
     """The arrays of a folder by id. Every read opens the ark anew: nothing to share with forked or spawned workers.
 

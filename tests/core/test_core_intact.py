@@ -30,6 +30,7 @@ def test_a_file_that_is_gone_or_cut_is_made_anew_and_nothing_else(bench, harm, o
     assert bench.calls() == ["u3"]
     assert bench.content() == content
     assert (bench.folder / "out" / "u3.txt").read_text() == "u3 sound\n"
+    assert bench.left() == []
     bench.fake()
     assert bench.calls() == []
 
@@ -44,6 +45,8 @@ def test_edited_content_is_found_and_repaired_by_verify_alone(bench):
     assert "u3.txt has other content than was written" in said
     assert bench.calls() == ["u3"]
     assert bench.content() == content
+    (old,) = bench.left()  # somebody may want back what was written there
+    assert (bench.folder / old / "u3.txt").read_text() == "u3 noise\n"
     assert "up to date, and its content compared: out" in bench.fake("--verify")
     assert bench.calls() == []
 
