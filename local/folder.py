@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing import files
-from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, inventory, list_units, merge, prepare_unit
+from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
 from steps.core.config import field
 
-__all__ = ["UNIT_SETTINGS", "Settings", "inventory", "list_units", "merge", "prepare_unit"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
 
 
 @dataclass(frozen=True, kw_only=True)

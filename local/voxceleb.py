@@ -16,7 +16,7 @@ from local.celebrities.comparison import comparison
 from local.celebrities.first_release import people
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
-from local.listing import banks, calibration, findings, lists, shards, splits
+from local.listing import banks, calibration, contents, findings, lists, shards, splits
 from local.listing.documented import Counts
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
@@ -152,6 +152,16 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
     shards.open_unit(_corpus(settings, site).files, unit, out, size=SHARD_SIZE, decode=decode)
 
 
+def changed(settings: Settings, site: Mapping[str, str], manifests: Path, *, read_all: bool) -> str:
+    """Return which audio has other content than finished manifests were made of, in words; "" if none has."""
+    return contents.changed(_corpus(settings, site).files, manifests, read_all=read_all)
+
+
+def recover(settings: Settings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:
+    """Do what `prepare_unit` does, from what finished manifests know of the files; False if they do not."""
+    return contents.recover(_corpus(settings, site).files, unit, manifests, out)
+
+
 def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
     """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots, and what was found."""
     corpus = _corpus(settings, site)
@@ -173,6 +183,7 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
     held_out = {"dev": calibration.of_settings(settings, sets["dev"])} if "dev" in sets else {}
     found = {"trials": trials, "calibration": held_out}
     sets |= shards.bank_sets(opened)
+    contents.write(out, opened, corpus.files, SHARD_SIZE, (each.id for name in sets for each in sets[name]))
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
     shards.write_shares(out, opened)
     _write_nationalities(corpus, sets, out)

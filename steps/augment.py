@@ -125,6 +125,7 @@ def read_sound(job: Job, kind: str, utterance: "Utterance") -> np.ndarray:
     from steps.examples import recordings
 
     root = audio_root(BANK_SETS[kind], job.input("manifests"), job.site)
+    recordings.check_content(utterance, root, job.input("manifests"), BANK_SETS[kind])
     may_convert = kind != "speech" or job.settings.features.resample
     return recordings.read_sound(utterance, root, job.settings.augment.sampling_rate, may_convert=may_convert)
 

@@ -8,10 +8,16 @@ there would be, and <set>/utt2checksum, of which bytes.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steps.core.errors import RecipeError
 from steps.core.stage import Input, Job, Stage
 from steps.signal.settings import FEATURES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from steps.data.manifests import Utterance
 
 SPEECH_SETS = ("train", "dev", "test")
 SHARD_SIZE = 100  # utterances; fixes the files, and so the bytes, whatever the number of jobs
@@ -35,16 +41,21 @@ def work(job: Job, unit: str) -> None:
     """The features of one shard of utterances, or their lengths."""
     from steps.data.archive import write_ark, write_scp
     from steps.data.manifests import audio_root, read_set
-    from steps.examples.recordings import features_of, write_facts
+    from steps.examples.recordings import check_content, features_of, write_facts
 
     set_name, _, shard = unit.rpartition(".")
     manifests, first = job.input("manifests"), int(shard) * SHARD_SIZE
     utterances = read_set(manifests, set_name)[first : first + SHARD_SIZE]
     root, features = audio_root(set_name, manifests, job.site), job.settings.features
     if features.storage == "none":
-        write_facts(job.out, utterances, root, features)
+        write_facts(job.out, set_name, utterances, root, manifests, features)
         return
-    items = ((each.id, features_of(each, root, features)) for each in utterances)
+
+    def made(each: "Utterance") -> "np.ndarray":
+        check_content(each, root, manifests, set_name)
+        return features_of(each, root, features)
+
+    items = ((each.id, made(each)) for each in utterances)
     write_scp(job.out, write_ark(job.out / f"feats.{shard}.ark", items, features.storage))
 
 

@@ -4,7 +4,8 @@ Reads the corpus that `prepare.type` names, below the roots of [site] (`./run.sh
 Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir,
 babble where there are any; beside them shares, where their sounds are not equally likely), trials/<trial list>.txt,
 calibration/dev.txt (trials of held-out training speakers), utt2spk, roots.json, problems.tsv where audio was left out and
-remarks.tsv where some is odd; clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
+remarks.tsv where some is odd; audio_content.tsv and opened/ (of which bytes all this was made; not of "toy");
+clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 from local import audiomnist, cnceleb, folder, librispeech, speechocean762, timit, toy, vctk, voxceleb
 from steps.core.stage import Job, Stage
+from steps.data.audio_content import CONTENT
 
 # Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it. Where
 # `merge` checks each piece of a shard against the corpus as it now is, UNIT_SETTINGS names the settings that a shard depends on.
@@ -58,17 +60,31 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     CORPORA[job.settings.prepare.type].merge(job.settings.prepare, job.site, dict(units), job.out)
 
 
+def outdated(job: Job) -> str:
+    """Which audio has other content than finished manifests were made of; that of "toy" lies among them."""
+    compare = getattr(CORPORA[job.settings.prepare.type], "changed", None)
+    return compare(job.settings.prepare, job.site, job.out, read_all=job.verify) if compare else ""
+
+
+def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
+    """What is known of the files of one shard; those that have changed are opened again in `merge`."""
+    known = getattr(CORPORA[job.settings.prepare.type], "recover", None)
+    return known is not None and known(job.settings.prepare, job.site, unit, old, job.out)
+
+
 STAGE = Stage(
     name="prepare",
     version=1,
     sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}},
     outputs=("*/*.jsonl.gz", "trials/*.txt", "utt2spk", "roots.json"),
-    optional=("calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "*/shares", "audio"),
+    optional=(CONTENT, "calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "*/shares", "audio"),
     work=work,
     units=units,
     merge=merge,
     observe=observe,
     goes_on=goes_on,
+    outdated=outdated,
+    recover=recover,
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import banks, calibration, findings, item_lists, lists, shards, splits
+from local.listing import banks, calibration, contents, findings, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, site_root
 from steps.core.config import field
@@ -176,6 +176,16 @@ def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, o
     shards.open_unit(_listing(settings, site), unit, out, size=SHARD_SIZE, decode=decode)
 
 
+def changed(settings: CorpusSettings, site: Mapping[str, str], manifests: Path, *, read_all: bool) -> str:
+    """Return which audio has other content than finished manifests were made of, in words; "" if none has."""
+    return contents.changed(_listing(settings, site), manifests, read_all=read_all)
+
+
+def recover(settings: CorpusSettings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:
+    """Do what `prepare_unit` does, from what finished manifests know of the files; False if they do not."""
+    return contents.recover(_listing(settings, site), unit, manifests, out)
+
+
 def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
     """Write manifests, trial lists, calibration trials, utt2spk, roots, and problems.tsv and remarks.tsv (findings.py)."""
     listing = _listing(settings, site)
@@ -203,6 +213,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
         item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
     item_lists.write_own(out, settings.own_items(site_root(site, settings.root_name), sets["test"]))
     sets |= shards.bank_sets(opened)
+    contents.write(out, opened, listing, SHARD_SIZE, (each.id for name in sets for each in sets[name]))
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
     shards.write_manifests(out, sets, root_names, found, bad + few)
     shards.write_shares(out, opened)

@@ -20,6 +20,7 @@ from local.listing.files import SETS, Row
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.audio import inspect_audio
+from steps.data.audio_content import content_of, state_of
 from steps.data.manifests import Utterance, check_ids, write_roots, write_set, write_utt2spk
 from steps.data.trials import Trials, write_trials
 
@@ -29,7 +30,7 @@ CHECK_AUDIO = ("decode", "header")
 
 _ROW_FIELDS = sorted(field.name for field in fields(Row))
 _WHERE_SAID = ("nationality", "share")  # count in an inventory only where they say something: most corpora have none
-_FOUND = ("problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
+_FOUND = ("content", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class Opened:
     num_samples: int
     num_channels: int
     remark: str = ""  # several between "; "
+    content: str = ""  # begin of the SHA-256 of its bytes, see steps/data/audio_content.py
+    state: str = ""  # size, time and inode
 
     def utterance(self, channel: int) -> Utterance:
         """Return the whole file as an utterance."""
@@ -142,11 +145,9 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
     opened = []
     with atomic_write(out / "utterances.jsonl") as file:
         for row in found.rows[first : first + size]:
-            path = found.root / row.path
-            state = _state(path)  # taken first: what is changed while it is open counts as changed
-            opened.append(_open(kind, row, path, found.channel, decode))
+            opened.append(_open(kind, row, found.root / row.path, found.channel, decode))
             values = {name: getattr(opened[-1], name) for name in _FOUND}
-            line = {"kind": kind, "id": row.id, "file": state} | values
+            line = {"kind": kind, "id": row.id, "file": opened[-1].state} | values
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     findings.write(out / findings.PROBLEMS, findings.problems(opened))
 
@@ -158,10 +159,11 @@ def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bo
         known = _Records(folder for unit, folder in sorted(unit_folders.items()) if unit.rpartition(".")[0] == kind)
         for row in found.rows:
             path, record = found.root / row.path, known.pop(row.id)
-            if record is None or record["problem"] or record.pop("file") != _state(path):
+            state = "" if record is None else record.pop("file")
+            if record is None or record["problem"] or state != state_of(path):
                 opened.append(_open(kind, row, path, found.channel, decode))
             else:
-                opened.append(Opened(kind=kind, row=row, **record))
+                opened.append(Opened(kind=kind, row=row, state=state, **record))
     return opened
 
 
@@ -253,6 +255,7 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
 
 
 def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
+    state = state_of(path)  # taken first: what is changed while it is open counts as changed
     info, problem, remark = inspect_audio(path, decode=decode, channel=channel)
     return Opened(
         kind=kind,
@@ -262,16 +265,9 @@ def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened
         num_samples=info.num_samples if info else 0,
         num_channels=info.num_channels if info else 0,
         remark=remark,
+        content=content_of(path, whole=decode),
+        state=state,
     )
-
-
-def _state(path: Path) -> str:
-    """Return what changes if a file does: name, size and time."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return f"{path}, absent"
-    return f"{path}, {status.st_size} bytes, {status.st_mtime_ns} ns"
 
 
 def _size(path: Path) -> int:

@@ -19,13 +19,15 @@ from steps.core.files import atomic_write, content_hash
 from steps.core.rng import generator
 from steps.data.archive import FEATS_SCP, Archive
 from steps.data.audio import read_audio
-from steps.data.manifests import Utterance, audio_root, read_set
+from steps.data.audio_content import SAMPLED, known_content
+from steps.data.manifests import Utterance, audio_root, read_roots, read_set
 from steps.data.strings import Strings
 from steps.signal.frontend import extract
 from steps.signal.resample import resample, resampled_length
 
 NUM_FRAMES = "utt2num_frames"  # beside no features: how many there are, lines `<id> <frames>` as in Kaldi
 CHECKSUMS = "utt2checksum"  # beside them: of which bytes, lines `<id> <begin of the SHA-256 of the file>`
+CHECKSUM_DIGITS = 16  # hexadecimal
 DITHER_SEED = 1  # of features.dither, the only randomness in features of whole utterances
 
 
@@ -42,6 +44,15 @@ def read_utterance(utterance: Utterance, root: Path, start: int = 0, num_samples
             "the manifest was made: run stage 1 (prepare) again"
         )
     return samples_W
+
+
+def check_content(utterance: Utterance, root: Path, manifests: Path, set_name: str) -> str:
+    """Returns the begin of the SHA-256 of the file of an utterance of a set as stage 1 recorded it; "" where it did not.
+
+    Raises:
+        RecipeError: the file has other content now.
+    """
+    return known_content(manifests).content(read_roots(manifests).get(set_name, ""), utterance.path, root / utterance.path)
 
 
 def features_of(utterance: Utterance, root: Path, settings: Any) -> np.ndarray:
@@ -87,7 +98,7 @@ def _one_thread() -> Iterator[None]:
 def checksum_of(path: Path) -> str:
     """Returns 16 hexadecimal digits for the content of a file."""
     try:
-        return content_hash(path)[:16]
+        return content_hash(path)[:CHECKSUM_DIGITS]
     except OSError as error:
         raise RecipeError(
             f"{path}: cannot be opened ({error.strerror}); repair the file, or run stage 1 (prepare) again"
@@ -103,7 +114,7 @@ class _OfRecordings(Mapping[str, np.ndarray]):
     """What an archive of a set would hold, by id; every read opens the recording anew."""
 
     def __init__(self, manifests: Path, set_name: str, site: Mapping[str, str]) -> None:
-        self.path = manifests / set_name
+        self.path, self.manifests = manifests / set_name, manifests
         self.utterances = read_set(manifests, set_name)
         self.root = audio_root(set_name, manifests, site)
 
@@ -123,6 +134,12 @@ class _OfRecordings(Mapping[str, np.ndarray]):
 
     def __getitem__(self, utterance_id: str) -> np.ndarray:
         return self.load(utterance_id)
+
+    def unchanged(self, utterance_id: str) -> Utterance:
+        """Returns an utterance. Raises RecipeError if it is not there, or its file has other content than stage 1 read."""
+        utterance = self.utterances[self.number(utterance_id)]
+        check_content(utterance, self.root, self.manifests, self.path.name)
+        return utterance
 
     def number(self, utterance_id: str) -> int:
         """Returns the place of an utterance among the ids. Raises RecipeError if it is none of them."""
@@ -166,12 +183,12 @@ class Sounds(_OfRecordings):
 
     def load(self, utterance_id: str) -> np.ndarray:
         """Returns all samples."""
-        utterance = self.utterances[self.number(utterance_id)]
+        utterance = self.unchanged(utterance_id)
         return to_int16(read_sound(utterance, self.root, self.sampling_rate, may_convert=self.may_convert))
 
     def load_rows(self, utterance_id: str, start: int, num_rows: int) -> np.ndarray:
         """Returns `num_rows` samples from `start` on."""
-        utterance = self.utterances[self.number(utterance_id)]
+        utterance = self.unchanged(utterance_id)
         if utterance.sampling_rate != self.sampling_rate:
             return self.load(utterance_id)[start : start + num_rows]
         return to_int16(read_utterance(utterance, self.root, start, num_rows))
@@ -223,7 +240,7 @@ class Features(_OfRecordings):
 
     def load(self, utterance_id: str) -> np.ndarray:
         """Returns all frames."""
-        feats_TF = features_of(self.utterances[self.number(utterance_id)], self.root, self.settings)
+        feats_TF = features_of(self.unchanged(utterance_id), self.root, self.settings)
         expected = self.num_rows(utterance_id)
         if len(feats_TF) != expected:
             raise RecipeError(
@@ -260,9 +277,13 @@ def name_of_list(settings: Any) -> str:
     return NUM_FRAMES if settings.storage == "none" else FEATS_SCP
 
 
-def write_facts(folder: Path, utterances: Sequence[Utterance], root: Path, settings: Any) -> None:
+def write_facts(folder: Path, set_name: str, utterances: Sequence[Utterance], root: Path, manifests: Path, settings: Any) -> None:
     """Write what takes the place of features: their numbers of frames, and checksums of what they would be made of."""
-    checksums = {path: checksum_of(root / path) for path in {each.path for each in utterances}}
+    checksums: dict[str, str] = {}
+    for each in utterances:
+        if each.path not in checksums:
+            known = check_content(each, root, manifests, set_name)
+            checksums[each.path] = checksum_of(root / each.path) if known[:1] in ("", SAMPLED) else known[:CHECKSUM_DIGITS]
     with atomic_write(folder / NUM_FRAMES) as file:
         file.writelines(f"{each.id} {num_frames_of(each, root, settings)}\n" for each in utterances)
     with atomic_write(folder / CHECKSUMS) as file:

@@ -124,12 +124,12 @@ def manifests(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "manifests", counts, {"noise": 4, "music": 2, "rir": 3})
 
 
-def run(name: str, out: Path, *settings: str, jobs: int = 1, **inputs: Path) -> Path:
+def run(name: str, out: Path, *settings: str, jobs: int = 1, flags: tuple[str, ...] = (), **inputs: Path) -> Path:
     """`out`, made by one stage."""
     arguments = [f"--{key}={folder}" for key, folder in inputs.items()]
     assignments = [word for setting in settings for word in ("--set", setting)]
     with small_and_in_this_process():
-        assert stage.run(STAGES[name], [*arguments, *assignments, "--out", str(out), "--jobs", str(jobs)], LOG) == 0
+        assert stage.run(STAGES[name], [*arguments, *assignments, "--out", str(out), "--jobs", str(jobs), *flags], LOG) == 0
     return out
 
 
