@@ -106,7 +106,7 @@ check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
 if [ -n "$sweep" ]; then check+=(--sweep "$sweep"); fi
 if [[ $model == *.hdf5 || $model == *.h5 ]]; then  # a network of Keras
   converted=$exp/converted/$(basename -- "${model%.*}")/model
-  python -m steps.convert --model "$model" --out "$converted" || exit $?
+  python -m steps.convert --model "$model" --out "$converted" "${force[@]}" || exit $?
   model=$converted
 fi
 if [ -n "$model" ]; then

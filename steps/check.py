@@ -30,6 +30,7 @@ from typing import Any
 from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
 from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.intact import check_model
 from steps.core.log import configure
 from steps.core.stage import Stage
 from steps.core.sweeps import Point, Sweep, check_overrides, read_sweep
@@ -259,6 +260,8 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     if not settings.is_file():
         raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
     folder, scores = model.resolve(), model / ".." / "scores"
+    for each in (folder, scores.resolve()):
+        check_model("--model", each)
     name = folder.parent.name if folder.name == "model" else folder.name
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")

@@ -1,9 +1,9 @@
 """A voicemap network in Keras' HDF5 format becomes a model folder; no stage itself.
 
-`python -m steps.convert --model FILE.hdf5 --out DIR [--rate 4000]` writes what stage 4 leaves of a trained network, as far as
-the file knows it: model.safetensors, settings.toml (features and network), training.json, and pair_head.json if the network is
-a siamese one. `./run.sh --model DIR` then runs it on a recipe's corpus. A classifier's output layer is left out: the file does
-not name its speakers.
+`python -m steps.convert --model FILE.hdf5 --out DIR [--rate 4000] [--force]` writes what stage 4 leaves of a trained network, as
+far as the file knows it: model.safetensors, settings.toml (features and network), training.json, and pair_head.json if the
+network is a siamese one. `./run.sh --model DIR` then runs it on a recipe's corpus. A classifier's output layer is left out: the
+file does not name its speakers.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import Any
 
 from steps.core import config, files
 from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.intact import damage
 from steps.core.lock import locked
 from steps.core.log import configure
 from steps.core.stamp import fingerprint, read_stamp, write_stamp
@@ -23,10 +24,11 @@ RECORDED_RATE = 16000  # Hz, of the corpora
 HASHED = ("model.safetensors", "settings.toml", "pair_head.json")
 
 
-def convert(model: Path, out: Path, rate: int) -> bool:
+def convert(model: Path, out: Path, rate: int, *, force: bool = False) -> bool:
     """Make the folder `out` of a file; returns False where it has been made of the same file already.
 
-    Raises RecipeError for a file that cannot be read, a rate that does not divide 16 kHz, or another thing at `out`.
+    What was made of another file is set aside with `force`. Raises RecipeError for a file that cannot be read, a rate that does
+    not divide 16 kHz, or without `force` another thing at `out`.
     """
     if not model.is_file():
         raise RecipeError(f"--model {model}: no such file; expected a Keras model (.hdf5)")
@@ -40,10 +42,14 @@ def convert(model: Path, out: Path, rate: int) -> bool:
     }  # fmt: skip
     with locked(out):
         stamp = read_stamp(out)
-        if stamp is not None and stamp["fingerprint"] == fingerprint(plan):
+        same = stamp is not None and stamp["fingerprint"] == fingerprint(plan)
+        if same and not damage(out, stamp):
             return False
-        if stamp is not None:
-            raise RecipeError(f"{out}: is there and was not made of {model} at {rate} Hz; choose another --out, or move it away")
+        if stamp is not None and not same and not force:
+            raise RecipeError(
+                f"{out}: was made of another file than {model}, or at another rate than {rate} Hz; give the file another name, "
+                "choose another --exp (or --out), or add --force to set the old one aside"
+            )
         _make(model, out, rate, plan)
     return True
 
@@ -69,6 +75,8 @@ def _make(model: Path, out: Path, rate: int, plan: dict[str, Any]) -> None:
         files.write_json(draft / "pair_head.json", head)
     write_stamp(draft, plan, files.tree_hashes(draft, HASHED), time.monotonic() - began)
     files.fsync_tree(draft)
+    if out.exists():
+        out.rename(out.with_name(f"{out.name}.old-{time.time_ns()}"))
     draft.rename(out)
     files.fsync(out.parent)
 
@@ -102,10 +110,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a voicemap network saved by Keras (.hdf5)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
     parser.add_argument("--rate", type=int, default=4000, help="Hz that the network was trained at (default 4000)")
+    parser.add_argument("--force", action="store_true", help="set aside what was made of another file of that name")
     options = parser.parse_args()
     log = configure("convert")
     try:
-        made = convert(options.model, options.out, options.rate)
+        made = convert(options.model, options.out, options.rate, force=options.force)
     except RecipeError as error:
         log.error("error: %s", error)
         sys.exit(EXIT_USER)

@@ -259,7 +259,7 @@ STAGE = Stage(
     sections={"features": FEATURES, "model": MODEL_SETTINGS, "embed": Embed},
     inputs=(
         Input(name="features", help="the output of stage 2"),
-        Input(name="model", help="the output of stage 4, or a model from elsewhere"),
+        Input(name="model", from_elsewhere=True, help="the output of stage 4, or a model from elsewhere"),
         Input(name="manifests", required=False, help="the output of stage 1, exactly with features.storage = 'none'"),
     ),
     outputs=("*/*.ark", "*/*.scp"),

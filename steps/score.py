@@ -385,7 +385,7 @@ STAGE = Stage(
     inputs=(
         Input(name="manifests", help="the output of stage 1"),
         Input(name="embeddings", help="the output of stage 5"),
-        Input(name="backend", required=False, help="the output of this stage for the corpus that the model was trained on"),
+        Input(name="backend", required=False, from_elsewhere=True, help="the output of this stage for the model's own corpus"),
     ),
     outputs=("*.txt", "settings.toml", "result.json"),
     optional=("llr/*.txt", "calibration/*.txt", "*.safetensors", "calibration.json", "threshold.json"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from steps.core.errors import RecipeError
 from steps.core.files import content_hash
-from steps.core.stamp import read_stamp
+from steps.core.stamp import STAMP, read_stamp
 
 HASHED_BYTES = 4 << 30  # of an input, whose content is compared before a stage works with it; of what is beyond, only the size
 NUMBERS = {"prepare": 1, "extract": 2, "augment": 3, "train": 4, "embed": 5, "score": 6, "fuse": 7, "align": 7, "report": 8}
@@ -43,9 +43,9 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
 
     Content is compared of up to HASHED_BYTES, the small files first.
     """
-    stamp = read_stamp(folder)
-    if stamp is None:
+    if not (folder / STAMP).is_file():  # a model from elsewhere
         return
+    stamp = read_stamp(folder)
     wrong = size_damage(folder, stamp)
     if not wrong:
         chosen, left = _affordable(folder, stamp["outputs"])
@@ -59,6 +59,17 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
             f"input {option}: {folder} is not as {number} left it: {shown(wrong)}; the same ./run.sh "
             f"with --verify added makes anew what is damaged{f' (from --stage {NUMBERS[stage]} on)' if stage in NUMBERS else ''}"
         )
+
+
+def check_model(option: str, folder: Path) -> None:
+    """Raise a RecipeError if a model or a back end that somebody brings is not what its stamp says; without one, all is well."""
+    if (folder / STAMP).is_file():
+        wrong = damage(folder, read_stamp(folder))
+        if wrong:
+            raise RecipeError(
+                f"{option} {folder}: is not as it was left: {shown(wrong)}; put the files back, or, if the change is meant, "
+                f"remove {folder / STAMP}: the folder is then known by the files that it holds"
+            )
 
 
 def shown(wrong: Damage) -> str:

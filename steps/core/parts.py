@@ -26,7 +26,7 @@ from steps.core.launchers import LAUNCHERS
 from steps.core.log import command_line, progress
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import Request
-from steps.core.stamp import fingerprint
+from steps.core.stamp import STAMP, fingerprint
 
 if TYPE_CHECKING:
     from steps.core.stage import Job, Stage
@@ -81,7 +81,8 @@ def launch(
     watch, close = watcher(job, units, stage.name)
     more = {}
     if isinstance(launcher, Slurm):
-        expects = (partial / "plan.json", partial / MISSING, *(folder / "stamp.json" for _, folder in job.input_folders()))
+        stamps = (folder / STAMP for _, folder in job.input_folders())
+        expects = (partial / "plan.json", partial / MISSING, *(stamp for stamp in stamps if stamp.is_file()))
         resources = stage.resources(job.settings)
         more = {
             "settings": launcher,

@@ -52,6 +52,7 @@ class Input:
     name: str
     required: bool = True
     many: bool = False  # the option may be given several times
+    from_elsewhere: bool = False  # it may be a folder without a stamp, which its files tell from others
     help: str = ""
 
 
@@ -227,7 +228,7 @@ def make_plan(
         if each.many:
             contents |= {f"{each.name} {i}": input_content(each.name, folder) for i, folder in enumerate(lists[each.name])}
         elif single[each.name] is not None:
-            contents[each.name] = input_content(each.name, single[each.name])
+            contents[each.name] = input_content(each.name, single[each.name], from_elsewhere=each.from_elsewhere)
     contents |= stage.observe(settings, site)
     tables = {name: config.deciding(value) for name, value in vars(settings).items()}
     return {"stage": stage.name, "version": stage.version, "settings": stage.narrow(tables), "inputs": contents}

@@ -16,6 +16,7 @@ from steps.core.log import command_line
 
 STAMP = "stamp.json"
 _HASH_LENGTH = 64  # of a SHA-256 in hex: the content of an input folder; what a stage observes by itself is text
+_BROUGHT = ("*.safetensors", "*.toml", "*.json", "speakers")  # files of a model, or of a back end, that somebody brings
 _PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
 
 
@@ -36,8 +37,13 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
     return files.read_json(folder / STAMP)
 
 
-def input_content(name: str, folder: Path) -> str:
-    """The content hash of an input folder. Raises RecipeError if its stage has not finished."""
+def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> str:
+    """The content hash of an input folder. Raises RecipeError if its stage has not finished.
+
+    One that may come `from_elsewhere` needs no stamp: it is then known by the content of its files.
+    """
+    if from_elsewhere and folder.is_dir() and not (folder / STAMP).is_file():
+        return _hash_of(files.tree_hashes(folder, _BROUGHT))
     stamp = read_stamp(folder)
     if stamp is None:
         partial = folder.with_name(folder.name + ".partial")
@@ -48,12 +54,16 @@ def input_content(name: str, folder: Path) -> str:
 
 def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
-    content = hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
+    content = _hash_of(outputs)
     sizes = {name: (folder / name).stat().st_size for name in outputs if (folder / name).is_file()}
     stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs, "sizes": sizes}
     stamp |= run_record() | {"seconds": round(seconds, 2)}
     files.write_json(folder / STAMP, stamp)
     return stamp
+
+
+def _hash_of(outputs: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
 
 
 def run_record() -> dict[str, Any]:

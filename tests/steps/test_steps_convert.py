@@ -85,9 +85,50 @@ def test_the_same_file_is_up_to_date_and_another_one_is_refused(tmp_path):
     assert convert.convert(tmp_path / "1.hdf5", out, 4000)
     assert not convert.convert(tmp_path / "1.hdf5", out, 4000)
     for name, rate in (("1.hdf5", 8000), ("2.hdf5", 4000)):
-        with pytest.raises(RecipeError, match="was not made of"):
+        with pytest.raises(RecipeError, match=r"made of another file than .*--exp .*--force"):
             convert.convert(tmp_path / name, out, rate)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.hdf5", "2.hdf5", "out"]
+
+
+def test_another_file_of_the_same_name_is_taken_by_force_and_the_first_is_set_aside(tmp_path):
+    for number in (1, 2):
+        keras_file.write_siamese(h5py, tmp_path / f"{number}.hdf5", np.random.default_rng(number))
+    out = tmp_path / "out"
+    convert.convert(tmp_path / "1.hdf5", out, 4000)
+    first = (out / "model.safetensors").read_bytes()
+    assert convert.convert(tmp_path / "2.hdf5", out, 4000, force=True)
+    (old,) = tmp_path.glob("out.old-*")
+    assert (old / "model.safetensors").read_bytes() == first != (out / "model.safetensors").read_bytes()
+    assert not convert.convert(tmp_path / "2.hdf5", out, 4000)
+
+
+def test_a_converted_network_that_is_damaged_is_converted_again(tmp_path):
+    keras_file.write_siamese(h5py, tmp_path / "1.hdf5", np.random.default_rng(1))
+    out = tmp_path / "out"
+    convert.convert(tmp_path / "1.hdf5", out, 4000)
+    whole = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").write_bytes(whole[:-1] + b"x")
+    assert convert.convert(tmp_path / "1.hdf5", out, 4000)
+    assert (out / "model.safetensors").read_bytes() == whole
+
+
+def test_a_model_is_what_its_stamp_says_or_is_known_by_its_files(tmp_path, monkeypatch):
+    keras_file.write_siamese(h5py, tmp_path / "1.hdf5", np.random.default_rng(1))
+    out = tmp_path / "voicemap"
+    convert.convert(tmp_path / "1.hdf5", out, 4000)
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(config, "SITE_FILE", Path("conf/no-site.toml"))
+    whole = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(RecipeError, match=r"model.safetensors has other content than was written; .* remove .*stamp.json"):
+        check.plan_model(Path("recipes/toy"), out, [])
+    (out / "stamp.json").unlink()
+    assert check.plan_model(Path("recipes/toy"), out, []).system == "voicemap"
+    changed = input_content("model", out, from_elsewhere=True)
+    (out / "model.safetensors").write_bytes(whole)
+    assert input_content("model", out, from_elsewhere=True) != changed
+    with pytest.raises(RecipeError, match="no stage made it"):
+        input_content("model", out)
 
 
 @pytest.mark.parametrize(
