@@ -3,12 +3,23 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from local.listing.shards import Files, Listing, Opened
 from steps.core.files import atomic_write
 from steps.core.log import progress
-from steps.data.audio_content import SAMPLED, Line, content_of, opened_names, read_opened, state_of, write_content, write_opened
+from steps.data.audio_content import (
+    SAMPLED,
+    Line,
+    content_of,
+    opened_names,
+    read_opened,
+    state_of,
+    states,
+    write_content,
+    write_opened,
+)
 
 _FACTS = ("id", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # of a line, beside its file
 _NUM_SHOWN = 5
@@ -63,15 +74,24 @@ def changed(listing: Listing, manifests: Path, *, read_all: bool = False) -> str
 def _changed_files(kind: str, files: Files, manifests: Path, read_all: bool) -> Iterator[str]:
     names, rows = opened_names(manifests, kind), iter(files.rows)
     for name in progress(names, title=f"audio of {kind}", total=len(names), logger=_LOG):
-        lines, is_new = read_opened(manifests, name), False
-        for number, (line, row) in enumerate(zip(lines, rows, strict=False)):  # the names are those of the plan
-            path = files.root / row.path
-            state = state_of(path)
-            if state == line.state and not read_all:
-                continue
-            if line.path != row.path or not line.content or content_of(path, whole=line.content[:1] != SAMPLED) != line.content:
-                yield str(row.path)
-            else:
-                lines[number], is_new = line._replace(state=state), is_new or state != line.state
-        if is_new:
-            write_opened(manifests, name, lines)
+        begins = states(manifests, name)
+        paths = [(row.path, files.root / row.path) for row in islice(rows, len(begins))]  # the names are those of the plan
+        found = [state_of(path) for _, path in paths]
+        if found != begins or read_all:
+            yield from _looked_at(manifests, name, paths, found, read_all)
+
+
+def _looked_at(manifests: Path, name: str, paths: list[tuple[str, Path]], found: list[str], read_all: bool) -> Iterator[str]:
+    """The files of a shard whose content has changed; the states of the others are remembered."""
+    lines = read_opened(manifests, name)
+    kept = list(lines)
+    for number, (line, state, (name_there, path)) in enumerate(zip(lines, found, paths, strict=True)):
+        if state == line.state and not read_all:
+            continue
+        known = line.content if line.path == name_there else ""
+        if not known or content_of(path, whole=not known.startswith(SAMPLED)) != known:
+            yield name_there
+        else:
+            kept[number] = line._replace(state=state)
+    if kept != lines:
+        write_opened(manifests, name, kept)

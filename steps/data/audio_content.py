@@ -101,6 +101,12 @@ def opened_names(manifests: Path, kind: str = "*") -> list[str]:
     return sorted(path.stem for path in (manifests / OPENED).glob(f"{kind}.*.tsv"))
 
 
+def states(manifests: Path, name: str) -> list[str]:
+    """Return the states in opened/<name>.tsv, in order, which is all that is looked at where nothing has changed."""
+    text = (manifests / OPENED / f"{name}.tsv").read_text(encoding="utf-8")
+    return [line.partition("\t")[0] for line in text.splitlines()]
+
+
 def read_opened(manifests: Path, name: str) -> list[Line]:
     """Return the lines of opened/<name>.tsv. Raises RecipeError if it is not as stage 1 writes it."""
     path, lines = manifests / OPENED / f"{name}.tsv", []
