@@ -28,7 +28,7 @@ from steps.core.stage import Job, Stage
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
 COMPRESSED = (".m4a", ".aac", ".mp4", ".mp3", ".ogg", ".opus")
 
-_RECORDS = "files.jsonl"  # of a unit: a line per source
+_RECORDS = "files.jsonl"  # of a unit, and of all: a line per source
 _NUM_SHOWN = 5
 
 
@@ -50,10 +50,13 @@ class Record(NamedTuple):
     """What became of a source."""
 
     path: str  # below site.corpus
-    state: list[int]  # bytes, and time of the last change in ns
+    state: str  # size, times and inode
+    content: str  # begin of its SHA-256
     problem: str  # "" where it is good
-    num_samples: int
-    sampling_rate: int  # Hz
+    num_samples: int = 0
+    sampling_rate: int = 0  # Hz
+    num_bytes: int = 0  # of the source
+    flac_bytes: int = 0  # of what was made of it
 
 
 def sources(site: Mapping[str, str]) -> list[str]:
@@ -99,18 +102,19 @@ def work(job: Job, unit: str) -> None:
     """Transcode the files of one shard; write what became of each as files.jsonl."""
     root, first = site_root(job.site, "corpus"), int(unit.rpartition(".")[2]) * SHARD_SIZE
     records = [transcode(root, path, job.out) for path in sources(job.site)[first : first + SHARD_SIZE]]
-    with atomic_write(job.out / _RECORDS) as file:
-        file.writelines(json.dumps(record._asdict()) + "\n" for record in records)
+    _write_records(job.out, records)
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """Put all files in one folder; those that were bad or are others by now are transcoded anew."""
+    from steps.data.audio_content import state_of
+
     root = site_root(job.site, "corpus")
     known = {record.path: (record, folder) for folder in units.values() for record in _read_records(folder)}
     records = []
     for path in sources(job.site):
         record, folder = known.get(path, (None, None))
-        if record is None or record.problem or record.state != _state(root / path):
+        if record is None or record.problem or record.state != state_of(root / path):
             record = transcode(root, path, job.out)
         else:
             place(folder / _target(path), job.out / _target(path))
@@ -118,9 +122,10 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
     bad = [("flac", record.path, record.problem) for record in records if record.problem]
     write(job.out / PROBLEMS, bad)
     _refuse(job.settings.transcode, job.out, bad, len(records))
+    _write_records(job.out, records)
     with atomic_write(job.out / "flac.tsv") as file:
         good = sorted((_target(each.path), each) for each in records if not each.problem)
-        file.writelines(f"{name}\t{each.num_samples}\t{each.sampling_rate}\t{each.state[0]}\n" for name, each in good)
+        file.writelines(f"{name}\t{each.num_samples}\t{each.sampling_rate}\t{each.num_bytes}\n" for name, each in good)
 
 
 def transcode(root: Path, path: str, out: Path) -> Record:
@@ -129,11 +134,13 @@ def transcode(root: Path, path: str, out: Path) -> Record:
     import soundfile
 
     from steps.data.audio import MONO, inspect_audio, read_audio
+    from steps.data.audio_content import content_of, state_of
 
-    state = _state(root / path)  # taken first: what is changed while it is open counts as changed
+    state = state_of(root / path)  # taken first: what is changed while it is open counts as changed
+    known = Record(path, state, content_of(root / path), "")
     inspection = inspect_audio(root / path, channel=MONO)
     if inspection.problem:
-        return Record(path, state, inspection.problem, 0, 0)
+        return known._replace(problem=inspection.problem)
     samples_W, sampling_rate = read_audio(root / path, channel=MONO)
     target = out / _target(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,12 +149,50 @@ def transcode(root: Path, path: str, out: Path) -> Record:
     encoded = io.BytesIO()  # written by Python, which says if a disk is full; libsndfile does not say why it failed
     soundfile.write(encoded, integers_W, sampling_rate, format="FLAC", subtype="PCM_16")
     target.write_bytes(encoded.getbuffer())
-    return Record(path, state, "", len(integers_W), sampling_rate)
+    sizes = {"num_bytes": (root / path).stat().st_size, "flac_bytes": target.stat().st_size}
+    return known._replace(num_samples=len(integers_W), sampling_rate=sampling_rate, **sizes)
+
+
+def outdated(job: Job) -> str:
+    """Which FLAC files are gone or have another size, and which sources have other content; "" if all is as it was left."""
+    from steps.data.audio_content import content_of, state_of
+
+    root, lost, changed = site_root(job.site, "corpus"), [], []
+    for record in _read_records(job.out) if (job.out / _RECORDS).is_file() else ():
+        if not record.problem and not _is_whole(job.out, record):
+            lost.append(_target(record.path))
+        is_other = job.verify or record.state != state_of(root / record.path)
+        if is_other and content_of(root / record.path) != record.content:
+            changed.append(record.path)
+    parts = (("FLAC files are gone or have another size", lost), ("sources have other content", changed))
+    return "; ".join(f"{len(names)} {what}, first {names[0]}" for what, names in parts if names)
+
+
+def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
+    """The files of a shard that are whole; `merge` makes the others of it."""
+    first, kept = int(unit.rpartition(".")[2]) * SHARD_SIZE, []
+    for record in _read_records(old)[first : first + SHARD_SIZE] if (old / _RECORDS).is_file() else ():
+        if not record.problem and _is_whole(old, record):
+            place(old / _target(record.path), job.out / _target(record.path))
+            kept.append(record)
+    _write_records(job.out, kept)
+    return bool(kept)
+
+
+def _is_whole(out: Path, record: Record) -> bool:
+    path = out / _target(record.path)
+    return path.is_file() and path.stat().st_size == record.flac_bytes
+
+
+def _write_records(folder: Path, records: list[Record]) -> None:
+    with atomic_write(folder / _RECORDS) as file:
+        file.writelines(json.dumps(record._asdict()) + "\n" for record in records)
 
 
 def _read_records(folder: Path) -> list[Record]:
     with open(folder / _RECORDS, encoding="utf-8") as file:
-        return [Record(**json.loads(line)) for line in file]
+        tables = map(json.loads, file)
+        return [Record(**table) for table in tables if "content" in table]  # without: of a run before contents were recorded
 
 
 def _refuse(settings: Settings, out: Path, bad: list[tuple[str, str, str]], num: int) -> None:
@@ -166,11 +211,6 @@ def _target(path: str) -> str:
     return os.path.splitext(path)[0] + ".flac"
 
 
-def _state(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
 STAGE = Stage(
     name="transcode",
     version=1,
@@ -182,6 +222,8 @@ STAGE = Stage(
     merge=merge,
     observe=observe,
     goes_on=goes_on,
+    outdated=outdated,
+    recover=recover,
 )
 
 if __name__ == "__main__":

@@ -135,3 +135,30 @@ def test_aac_files_become_flac_of_what_is_decoded(tmp_path):
     found_W, found_rate = read_audio(out / "id00012" / "x" / "00001.flac")
     assert (len(found_W), found_rate) == (len(decoded_W), rate)
     np.testing.assert_allclose(found_W, np.clip(decoded_W, -1, 1 - 2**-15), atol=0.5 * 2**-15 + 1e-7)
+
+
+def test_a_lost_flac_file_and_a_changed_source_are_noticed_and_only_these_are_made_anew(corpus, tmp_path):
+    out = make(corpus, tmp_path / "flac")
+    make(corpus, out)
+    first, second, *_ = sorted(corpus.rglob("*.ogg"))
+    target = out / second.relative_to(corpus).with_suffix(".flac")
+    target.unlink()
+    with pytest.raises(RecipeError, match="1 FLAC files are gone or have another size, first id00010/-aBc_DEf123/00002.flac"):
+        make(corpus, out)
+    content = bytearray(first.read_bytes())
+    first.touch()
+    with pytest.raises(RecipeError, match=r"made of other data: 1 FLAC files are gone or have another size, first [^;]*$"):
+        make(corpus, out)
+    content[40] ^= 1  # the serial number of the stream, so that it can still be read
+    first.write_bytes(content)
+    with pytest.raises(RecipeError, match="1 sources have other content, first id00010/-aBc_DEf123/00000.ogg"):
+        make(corpus, out)
+    first.write_bytes(bytes(content[:40]) + bytes([content[40] ^ 1]) + bytes(content[41:]))
+    others = [path for path in out.rglob("*.flac") if path.name not in ("00000.flac", "00002.flac")]
+    inodes = [path.stat().st_ino for path in others]
+    words = ["--set", f"site.corpus={corpus}", "--out", str(out), "--force"]
+    assert run(transcode.STAGE, words, LOG) == 0
+    assert target.is_file()
+    assert len(inodes) == 3
+    assert [path.stat().st_ino for path in others] == inodes
+    make(corpus, out)
