@@ -164,6 +164,19 @@ def test_the_long_run_has_the_learning_rate_of_wespeaker_at_every_update():
     assert max(found) == found[12] == pytest.approx(0.295, abs=5e-4)  # after six epochs of two updates
 
 
+def test_the_margin_of_the_long_run_is_that_of_wespeaker_at_every_update():
+    """Its ramp ends at 0.999 of the margin and leaps, where ours is divided by that: 0.0002 apart at most."""
+    _, found = of_every_update("conf/train/wespeaker.toml", 2)
+    assert found[36:80] == pytest.approx(wespeaker_rates.MARGINS, abs=2e-4)
+    assert (set(found[:39]), set(found[78:])) == ({0.0}, {0.2})
+
+
+def test_fine_tuning_with_a_large_margin_has_the_learning_rate_of_wespeaker_at_every_update():
+    found, margins = of_every_update("recipes/voxceleb/resnet34_aam_lmft.toml", 4)
+    assert found == pytest.approx(wespeaker_rates.FINE_TUNING, rel=1e-12, abs=0.0)
+    assert set(margins) == {0.2}  # all of it from the first update on (0.5 in the recipe's head)
+
+
 @pytest.mark.parametrize(("batch_size", "factor"), [(256, 1.0), (128, 0.5), (64, 0.25), (512, 2.0), (200, 0.78125)])
 def test_the_rate_of_the_long_run_is_in_proportion_to_the_batch_size(batch_size, factor):
     """bin/train.py multiplies by processes x batch / 64, whatever the batch is."""
