@@ -87,7 +87,7 @@ def test_a_resumed_residual_network_is_the_uninterrupted_one(tmp_path, precision
     """Its weights lie in memory with channels last: a state that loses the layout gives other last bits."""
     if precision == "bf16" and not supports_bf16(CPU):
         pytest.skip("this processor has no bfloat16")
-    network = ResNet(blocks=(1, 1, 1, 1), channels=4, embedding_dim=6, embedding_norm=True, head_input="bn_relu")
+    network = ResNet(blocks=(1, 1, 1, 1), channels=16, embedding_dim=6, embedding_norm=True, head_input="bn_relu")
     chosen = settings(precision=precision, epochs=2)
     whole, first, second = (a_run(chosen, model=network, head=Softmax(), steps_per_epoch=2) for _ in range(3))
     go_on(whole, 2)
