@@ -40,7 +40,8 @@ class Embed:
     window: float = 0.0  # s, length of a window; 0: the whole utterance at once
     hop: float = 0.0  # s, from one window to the next; 0: half a window
     # where windows lie: "last", the last one ends with the utterance, and a short one is one window; "tiled", none but those
-    # of the hop, and a short utterance is repeated, up to four windows; "even", num_windows of them (see signal/cutting.py)
+    # of the hop, and a short utterance is repeated, up to four windows; "even", num_windows of them; "centre", one, in the middle
+    # of the utterance, a short one being repeated up to the window's length (see signal/cutting.py)
     cut: str = "last"
     num_windows: int = 0  # of cut = "even"; ten in Chung et al. 2018
     append_reversed: bool = False  # the features, then the same backwards in time, as one recording (Xie et al. 2019)
@@ -71,6 +72,8 @@ class Embed:
             )
         if self.cut == "even" and self.hop > 0:
             raise ValueError(f"hop: expected none with cut = 'even', where num_windows says how far apart, found {self.hop}")
+        if self.cut == "centre" and self.hop > 0:
+            raise ValueError(f"hop: expected none with cut = 'centre', which is one window, found {self.hop}")
 
 
 def units(job: Job) -> list[str]:

@@ -67,7 +67,7 @@ def plane_of(feats_BTF: Tensor, lengths_B: Tensor | None) -> Tensor:
 def use_channels_last(module: nn.Module) -> None:
     """Puts a module's 2-D convolutions into the layout that CPUs compute fastest with bfloat16, if their widths allow it.
 
-    With 8 or 12 channels torch 2.11 corrupts its memory in this layout, so all widths must be multiples of 16.
+    For some widths torch's kernels are not sound in this layout: all must be multiples of 16, where they are.
     """
     convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     if all(layer.out_channels % 16 == 0 for layer in convolutions):

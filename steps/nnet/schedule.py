@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 DECAYS = ("exponential", "cosine", "constant", "inverse")
+DECAY_STARTS = ("after_warmup", "first_update")
 GROWTHS = ("linear", "exponential")
 # What an exponential margin ramp still lacks, as a share, when its time is over. Source: wespeaker, utils/schedulers.py
 RAMP_REMAINDER = 1e-3
@@ -17,6 +18,7 @@ def learning_rate(
     num_steps: int,
     warmup_steps: int = 0,
     decay: str = "exponential",
+    decay_start: str = "after_warmup",
     inverse_decay: float = 0.0,
 ) -> float:
     """Returns the learning rate of update `step`, counted from 0.
@@ -25,20 +27,33 @@ def learning_rate(
     `final` (update `num_steps - 1`): by a constant factor, along half a cosine, or not at all. Later updates get
     `final` too. "inverse" is peak / (1 + inverse_decay * step), the `decay` of Keras' optimisers.
 
+    With `decay_start` "first_update" the decay runs from `peak` (update 0) to `final` (update `num_steps`, one past the
+    end), and the warm-up multiplies it by a share that rises linearly from 0 (update 0) to 1 (update `warmup_steps`): the
+    rate is highest where the warm-up ends, and below `peak`.
+
+    Source of "first_update": wespeaker, utils/schedulers.py, ExponentialDecrease with warm_from_zero.
+
     Raises:
-        ValueError: unknown decay; rates not above 0 (cosine: final below 0); warm-up longer than training; a final rate
-            with a decay that does not use it.
+        ValueError: unknown decay or start of it; rates not above 0 (cosine: final below 0); warm-up longer than training; a
+            final rate with a decay that does not use it.
     """
-    _check_learning_rate(peak, final, num_steps, warmup_steps, decay)
+    _check_learning_rate(peak, final, num_steps, warmup_steps, decay, decay_start)
+    if decay_start == "first_update":
+        risen = min(step / warmup_steps, 1.0) if warmup_steps else 1.0
+        return risen * _between(peak, final, min(step / num_steps, 1.0), decay)
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    share = min((step - warmup_steps) / max(num_steps - 1 - warmup_steps, 1), 1.0)
+    if decay == "inverse":
+        return peak / (1.0 + inverse_decay * step)
+    return _between(peak, final, min((step - warmup_steps) / max(num_steps - 1 - warmup_steps, 1), 1.0), decay)
+
+
+def _between(peak: float, final: float, share: float, decay: str) -> float:
+    """The rate where this share of the decay is done."""
     if decay == "exponential":
         return peak * (final / peak) ** share
     if decay == "cosine":
         return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * share))
-    if decay == "inverse":
-        return peak / (1.0 + inverse_decay * step)
     return peak
 
 
@@ -90,9 +105,14 @@ def margin(epoch: float, *, initial: float, final: float, start_epoch: float, en
     return initial + (final - initial) * share
 
 
-def _check_learning_rate(peak: float, final: float, num_steps: int, warmup_steps: int, decay: str) -> None:
+def _check_learning_rate(peak: float, final: float, num_steps: int, warmup_steps: int, decay: str, decay_start: str) -> None:
     if decay not in DECAYS:
         raise ValueError(f"learning rate decay: expected one of {DECAYS}, found {decay!r}")
+    if decay_start not in DECAY_STARTS or (decay_start == "first_update" and decay not in ("exponential", "cosine")):
+        raise ValueError(
+            f"start of the decay: expected 'after_warmup', or 'first_update' of an exponential or cosine one, "
+            f"found {decay_start!r} with '{decay}'"
+        )
     if peak <= 0 or final < 0 or (final == 0 and decay == "exponential"):
         raise ValueError(f"learning rate: expected rates above 0 (cosine may end at 0), found {peak} to {final}")
     if decay in ("constant", "inverse") and final not in (0.0, peak):

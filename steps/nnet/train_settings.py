@@ -53,12 +53,17 @@ class Train:
     optimizer: str = "sgd"  # "sgd", "adam", "amsgrad", "adamw" or "adadelta" (rho 0.95, epsilon 1e-6)
     momentum: float = 0.9  # of sgd
     nesterov: bool = True  # of sgd
-    learning_rate: float = 0.0  # at its highest
+    learning_rate: float = 0.0  # at its highest; what decay_start = "first_update" decays from
     final_learning_rate: float = 0.0  # at the end (exponential, cosine); the lowest (plateau)
+    # batch size that these two rates are of: both are multiplied by batch_size / rate_batch_size; 0: they hold for any batch size
+    rate_batch_size: int = 0  # examples
     warmup_epochs: float = 0.0  # linear rise from 0
     # "exponential", "cosine", "constant", "inverse" (over 1 + inverse_decay * update), "steps" (rate_factors from
     # rate_epochs on) or "plateau" (times plateau_factor after plateau_patience epochs without a better monitored figure)
     decay: str = "exponential"
+    # "after_warmup", or "first_update": an exponential or cosine decay runs under the warm-up, too, so that the rate is highest
+    # at the warm-up's end and never learning_rate itself
+    decay_start: str = "after_warmup"
     inverse_decay: float = 0.0  # per update
     rate_epochs: tuple[float, ...] = ()  # finished epochs after which the factor of the same place holds, rising
     rate_factors: tuple[float, ...] = ()  # of the learning rate
@@ -99,6 +104,11 @@ class Train:
     class_share: float = 1.0  # of the class vectors an update compares, those of the batch's speakers among them
 
     @property
+    def rate_factor(self) -> float:
+        """What learning_rate and final_learning_rate are multiplied by: the batch size over the one that they are of."""
+        return self.batch_size / self.rate_batch_size if self.rate_batch_size else 1.0
+
+    @property
     def partial_head(self) -> bool:
         """Whether the head is spread over ranks, or compares a part of the speakers."""
         return self.shard_head or self.class_share < 1
@@ -112,6 +122,7 @@ class Train:
             ("freeze", ("none", "frames")),
             ("optimizer", ("sgd", "adam", "amsgrad", "adamw", "adadelta")),
             ("decay", ("exponential", "cosine", "constant", "inverse", "steps", "plateau")),
+            ("decay_start", ("after_warmup", "first_update")),
             ("margin_growth", ("linear", "exponential")),
             ("monitor", ("eer", "one_shot")),
             ("average_of", ("last", "best")),
@@ -132,7 +143,7 @@ class Train:
             ("num_speakers", 0), ("minutes", 0),
             ("active_add", 0), ("active_speakers", 0), ("active_per_speaker", 0),
             ("one_shot_tasks", 1), ("one_shot_ways", 2), ("weight_decay", 0), ("max_gradient_norm", 0), ("max_change", 0),
-            ("plateau_delta", 0), ("checkpoint_seconds", 0), ("ranks", 1), ("rank_timeout", 1),
+            ("plateau_delta", 0), ("checkpoint_seconds", 0), ("ranks", 1), ("rank_timeout", 1), ("rate_batch_size", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, found {getattr(self, name)}")
@@ -175,6 +186,8 @@ class Train:
             raise ValueError(f"final_learning_rate: expected a rate above 0, which an exponential decay can reach, {rates}")
         if self.decay in ("constant", "inverse", "steps") and self.final_learning_rate not in (0, self.learning_rate):
             raise ValueError(f"final_learning_rate: expected none (0), as decay = {self.decay!r} does not use it, {rates}")
+        if self.decay_start == "first_update" and self.decay not in ("exponential", "cosine"):
+            raise ValueError(f"decay_start: expected 'after_warmup' with decay = {self.decay!r}, found 'first_update'")
         if (self.decay == "inverse") != (self.inverse_decay > 0):
             raise ValueError(f"inverse_decay: expected above 0 exactly if decay = 'inverse', found {self.inverse_decay}")
         if not 0 <= self.momentum < 1:

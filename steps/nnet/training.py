@@ -121,13 +121,15 @@ class Training:
         """Returns the learning rate of the next update."""
         s, per_epoch = self.settings, self.steps_per_epoch
         by_factor = s.decay in ("steps", "plateau")
+        peak, final = s.learning_rate * s.rate_factor, s.final_learning_rate * s.rate_factor
         rate = schedule.learning_rate(
             self.update if s.decay == "inverse" else self.place,
-            peak=s.learning_rate,
-            final=s.learning_rate if by_factor else s.final_learning_rate,
+            peak=peak,
+            final=peak if by_factor else final,
             num_steps=s.epochs * per_epoch,
             warmup_steps=round(s.warmup_epochs * per_epoch),
             decay="constant" if by_factor else s.decay,
+            decay_start=s.decay_start,
             inverse_decay=s.inverse_decay,
         )
         if s.decay == "steps":
@@ -136,7 +138,7 @@ class Training:
             factor = schedule.plateau_factor(
                 self.figures(), factor=s.plateau_factor, patience=s.plateau_patience, delta=s.plateau_delta
             )
-            return max(rate * factor, s.final_learning_rate)
+            return max(rate * factor, final)
         return rate
 
     def figures(self) -> list[float]:

@@ -2,7 +2,8 @@
 
 Source: "tiled": the evaluation of ZHAW_deep_voice (edualc/ZHAW_deep_voice, pairwise_lstm/lstm_controller.py). "even": ten
     crops of Chung, Nagrani and Zisserman, "VoxCeleb2: deep speaker recognition", Interspeech 2018, spread and
-    repeated as in clovaai/voxceleb_trainer, since the paper does not say.
+    repeated as in clovaai/voxceleb_trainer, since the paper does not say; with one window it is the first fragment, as in
+    voicemap's own evaluation (oscarknagg/voicemap, voicemap/librispeech.py, stochastic=False). "centre": later ones of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-CUTS = ("last", "tiled", "even")
+CUTS = ("last", "tiled", "even", "centre")
 
 
 class Cutting(NamedTuple):
@@ -58,6 +59,15 @@ def cut_even(num_frames: int, length: int, num_windows: int) -> Cutting:
     return Cutting(num_frames, length, tuple(index * (num_frames - length) // gaps for index in range(num_windows)))
 
 
+def cut_centre(num_frames: int, length: int) -> Cutting:
+    """Return the one window in the middle; of an odd number of frames around it the larger half is behind it.
+
+    An utterance shorter than a window is repeated up to that length.
+    """
+    num_frames = max(num_frames, length)
+    return Cutting(num_frames, length, ((num_frames - length) // 2,))
+
+
 def cutting(how: str, num_frames: int, length: int, *, hop: int = 0, num_windows: int = 0) -> Cutting:
     """Return the windows of an utterance.
 
@@ -73,13 +83,21 @@ def cutting(how: str, num_frames: int, length: int, *, hop: int = 0, num_windows
     """
     if how not in CUTS:
         raise ValueError(f"cut: expected one of {', '.join(CUTS)}, found {how!r}")
-    step = num_windows if how == "even" else hop
-    if min(num_frames, length, step) < 1:
-        name = "num_windows" if how == "even" else "hop"
-        raise ValueError(f"num_frames, length, {name}: expected at least 1 each, found {num_frames}, {length}, {step}")
+    needed = {"num_frames": num_frames, "length": length} | _needed_by(how, hop, num_windows)
+    if min(needed.values()) < 1:
+        found = ", ".join(map(str, needed.values()))
+        raise ValueError(f"{', '.join(needed)}: expected at least 1 each, found {found}")
+    if how == "centre":
+        return cut_centre(num_frames, length)
     if how == "even":
         return cut_even(num_frames, length, num_windows)
     return (cut_tiled if how == "tiled" else cut_last)(num_frames, length, hop)
+
+
+def _needed_by(how: str, hop: int, num_windows: int) -> dict[str, int]:
+    if how == "centre":
+        return {}
+    return {"num_windows": num_windows} if how == "even" else {"hop": hop}
 
 
 def repeated(feats_TF: np.ndarray, num_frames: int) -> np.ndarray:

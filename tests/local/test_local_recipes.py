@@ -81,6 +81,22 @@ def test_systems_trained_as_wespeaker_does_have_its_augmentation():
     assert tables["augment"]["speed_as_new_speakers"], "its head has a class for each speed, as that of resnet34_aam"
 
 
+def test_those_and_no_others_have_wespeakers_learning_rate():
+    """Rates of batches of 64 that are multiplied by the batch, and a decay that runs under the warm-up."""
+    ours = {"rate_batch_size": 64, "decay_start": "first_update"}
+    train = {
+        f"{path.parent.name}/{path.stem}": load_layers([path]).tables.get("train", {})
+        for path in (ROOT / "recipes").glob("*/*.toml")
+        if path.stem != "paper"
+    }
+    texts = {name: (ROOT / "recipes" / f"{name}.toml").read_text() for name in train}
+    based = {name for name, text in texts.items() if "conf/train/wespeaker.toml" in text}
+    assert len(based) == 17
+    based |= {"voxceleb/resnet34_aam_lmft", "cnceleb/ecapa512_aam"}  # on one of these
+    assert {name for name, table in train.items() if table.keys() & ours} == based
+    assert all(train[name] | ours == train[name] for name in based)
+
+
 def test_mini_librispeech_is_a_preparation_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("steps.core.config.SITE_FILE", Path("conf/no-site.toml"))

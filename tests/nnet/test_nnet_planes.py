@@ -46,7 +46,7 @@ def test_too_few_bins_are_refused():
         rows_left("x", [Window(3), Window(3)], 4)
 
 
-@pytest.mark.parametrize(("widths", "expected"), [((16, 32), True), ((16, 24), False), ((8, 16), False)])
+@pytest.mark.parametrize(("widths", "expected"), [((16, 32), True), ((16, 24), False), ((18, 32), False)])
 def test_channels_last_only_with_multiples_of_sixteen(widths, expected):
     layers = nn.Sequential(nn.Conv2d(1, widths[0], 3), nn.Conv2d(*widths, 3))
     use_channels_last(layers)

@@ -32,6 +32,15 @@ def test_decay_begins_behind_the_warm_up():
     assert rates == pytest.approx([0.1, math.sqrt(0.1 * 1e-4), 1e-4])
 
 
+def test_decay_under_the_warm_up_by_hand():
+    """Halves every step, 16 to 1 over four of them, under a rise over the first two."""
+    rates = {"peak": 16.0, "final": 1.0, "num_steps": 4, "decay_start": "first_update"}
+    assert [learning_rate(step, **rates, warmup_steps=2) for step in range(4)] == pytest.approx([0.0, 4.0, 4.0, 2.0])
+    assert [learning_rate(step, **rates) for step in (0, 1, 3, 4, 9)] == pytest.approx([16.0, 8.0, 2.0, 1.0, 1.0])
+    cosine = [learning_rate(step, **rates, warmup_steps=2, decay="cosine") for step in range(4)]
+    assert cosine == pytest.approx([0.0, (8.5 + 7.5 * math.sqrt(0.5)) / 2, 8.5, 8.5 - 7.5 * math.sqrt(0.5)])
+
+
 def test_constant_rate_and_steps_past_the_end():
     assert learning_rate(77, peak=0.1, final=0.1, num_steps=101, decay="constant") == 0.1
     assert learning_rate(5000, **RATES) == pytest.approx(1e-4)
@@ -74,6 +83,8 @@ def test_plateau_is_that_of_torch_which_waits_one_epoch_longer(patience):
         ({"peak": 0.0}, "above 0"),
         ({"decay": "constant"}, "constant"),
         ({"warmup_steps": 102}, "warm-up"),
+        ({"decay_start": "at_once"}, "found 'at_once'"),
+        ({"decay_start": "first_update", "decay": "constant", "final": 0.0}, "found 'first_update' with 'constant'"),
     ],
 )
 def test_wrong_rates_are_refused(values, message):

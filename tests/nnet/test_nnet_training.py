@@ -87,7 +87,7 @@ def test_a_resumed_residual_network_is_the_uninterrupted_one(tmp_path, precision
     """Its weights lie in memory with channels last: a state that loses the layout gives other last bits."""
     if precision == "bf16" and not supports_bf16(CPU):
         pytest.skip("this processor has no bfloat16")
-    network = ResNet(blocks=(1, 1, 1, 1), channels=4, embedding_dim=6, embedding_norm=True, head_input="bn_relu")
+    network = ResNet(blocks=(1, 1, 1, 1), channels=16, embedding_dim=6, embedding_norm=True, head_input="bn_relu")
     chosen = settings(precision=precision, epochs=2)
     whole, first, second = (a_run(chosen, model=network, head=Softmax(), steps_per_epoch=2) for _ in range(3))
     go_on(whole, 2)
@@ -139,6 +139,12 @@ def test_learning_rates_of_an_exponential_decay_with_warm_up():
 def test_learning_rates_of_a_cosine_decay():
     found, _ = trajectory(settings(epochs=2, learning_rate=0.2, final_learning_rate=0.1, decay="cosine"), 4)
     assert found == pytest.approx([0.15 + 0.05 * math.cos(math.pi * k / 7) for k in range(8)])
+
+
+def test_a_decay_from_the_first_update_is_under_the_warm_up_in_the_updates_themselves():
+    chosen = settings(epochs=4, learning_rate=0.2, final_learning_rate=0.002, warmup_epochs=0.5, decay_start="first_update")
+    found, _ = trajectory(chosen, 4)
+    assert found == pytest.approx([min(k / 2, 1.0) * 0.2 * 0.01 ** (k / 16) for k in range(16)], rel=1e-12)
 
 
 def test_margins_of_a_linear_ramp():

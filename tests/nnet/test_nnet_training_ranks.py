@@ -130,7 +130,10 @@ def of_three_ranks():
     return in_ranks(3, all_cases)
 
 
-PARTIAL = {"dealt out softmax": Softmax(), "dealt out am": AM(**SMALL), "dealt out aam": AAM(**SMALL)}
+PARTIAL = {
+    "dealt out softmax": Softmax(), "dealt out softmax without bias": Softmax(bias=False),
+    "dealt out am": AM(**SMALL), "dealt out aam": AAM(**SMALL),
+}  # fmt: skip
 LIMITED = {"max_gradient_norm": 0.5}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steps.signal.cutting import CUTS, cut_even, cut_last, cut_tiled, cutting, repeated
+from steps.signal.cutting import CUTS, cut_centre, cut_even, cut_last, cut_tiled, cutting, repeated
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,39 @@ def test_even_windows_end_with_the_utterance_and_short_ones_are_repeated():
     np.testing.assert_array_equal(repeated(np.arange(4)[:, None], 10)[:, 0], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
 
 
+@pytest.mark.parametrize(
+    ("num_frames", "length", "frames"),
+    [
+        (10, 4, [3, 4, 5, 6]),
+        (11, 4, [3, 4, 5, 6]),  # 7 around it: 3 before, 4 behind
+        (10, 5, [2, 3, 4, 5, 6]),
+        (11, 5, [3, 4, 5, 6, 7]),
+        (4, 4, [0, 1, 2, 3]),
+        (5, 4, [0, 1, 2, 3]),
+        (3, 4, [0, 1, 2, 0]),
+        (1, 4, [0, 0, 0, 0]),
+        (3, 8, [0, 1, 2, 0, 1, 2, 0, 1]),
+    ],
+)
+def test_the_window_in_the_centre_by_hand(num_frames, length, frames):
+    found = cut_centre(num_frames, length)
+    feats_TF = repeated(np.arange(num_frames)[:, None], found.num_frames)
+    assert [feats_TF[start : start + found.length, 0].tolist() for start in found.starts] == [frames]
+
+
+def test_the_window_in_the_centre_is_what_is_left_when_ends_are_taken_away_in_turn():
+    """From behind first, so that what was taken away in front is never more."""
+    for length in (1, 2, 7, 12):
+        for num_frames in range(1, 40):
+            frames = [index % num_frames for index in range(max(num_frames, length))]
+            for turn in range(len(frames) - length):
+                frames.pop(-1 if turn % 2 == 0 else 0)
+            found = cut_centre(num_frames, length)
+            feats_TF = repeated(np.arange(num_frames)[:, None], found.num_frames)
+            assert (found.length, len(found.starts)) == (length, 1)
+            assert feats_TF[found.starts[0] : found.starts[0] + length, 0].tolist() == frames
+
+
 def test_long_enough_features_are_not_copied():
     feats_TF = np.zeros((5, 2))
     assert repeated(feats_TF, 5) is feats_TF
@@ -93,6 +126,7 @@ def test_each_way_is_chosen_by_name():
     assert cutting("last", 50, 10, hop=4) == cut_last(50, 10, 4)
     assert cutting("tiled", 50, 10, hop=4) == cut_tiled(50, 10, 4)
     assert cutting("even", 50, 10, num_windows=4) == cut_even(50, 10, 4)
+    assert cutting("centre", 51, 10) == cutting("centre", 51, 10, hop=4) == cut_centre(51, 10)
 
 
 @pytest.mark.parametrize("how", CUTS)
@@ -100,12 +134,14 @@ def test_numbers_below_one_are_refused(how):
     good = {"hop": 1, "num_windows": 1}
     with pytest.raises(ValueError, match="expected at least 1 each, found 0"):
         cutting(how, 0, 1, **good)
-    with pytest.raises(ValueError, match="expected at least 1 each, found 1, 0"):
+    with pytest.raises(ValueError, match=r"length.*: expected at least 1 each, found 1, 0"):
         cutting(how, 1, 0, **good)
+    if how == "centre":  # which needs neither
+        return
     with pytest.raises(ValueError, match="num_windows" if how == "even" else "hop"):
         cutting(how, 1, 1)
 
 
 def test_another_way_is_refused():
-    with pytest.raises(ValueError, match="cut: expected one of last, tiled, even, found 'first'"):
+    with pytest.raises(ValueError, match="cut: expected one of last, tiled, even, centre, found 'first'"):
         cutting("first", 10, 5, hop=1)

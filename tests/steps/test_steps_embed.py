@@ -1,5 +1,6 @@
 """Stage 5: embeddings are those of the network on each utterance by itself, whoever computes them."""
 
+import json
 import os
 import shutil
 from types import SimpleNamespace
@@ -9,12 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from steps.core import stage
+from steps import convert
+from steps.core import config, stage
 from steps.core.errors import RecipeError
 from steps.data.archive import Archive, read_embeddings
 from steps.embed import STAGE, _opened
 from steps.nnet.checkpoint import load_model
 from steps.nnet.models import build_model
+from tests.nnet import keras_file
 
 
 def network(stages) -> torch.nn.Module:
@@ -112,7 +115,54 @@ def test_evenly_spread_windows_are_as_many_for_each_utterance(stages, tmp_path):
     assert 0 < num_short < len(archive)
 
 
-@pytest.mark.parametrize("window", [(), ("embed.window=0.4", "embed.hop=0.2")])
+def centre_of(rows: np.ndarray, length: int) -> np.ndarray:
+    """As many rows in the middle, one less in front of it than behind where it must be; few rows are gone through again."""
+    rows = np.concatenate([rows] * -(-length // len(rows)))[: max(length, len(rows))]
+    before = (len(rows) - length) // 2
+    return rows[before : before + length]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_window_from_the_centre_of_each_utterance(stages, tmp_path, jobs):
+    out = embedded(stages, tmp_path / "centre", "embed.window=1.0", "embed.cut=centre", jobs=jobs)
+    model, archive, found = network(stages), Archive(stages.features / "test"), Archive(out / "test")
+    lengths = [len(archive[name]) for name in archive]
+    assert min(lengths) < 100 < max(lengths)
+    assert any((length - 100) % 2 for length in lengths if length > 100)
+    for name in archive:
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(centre_of(archive[name], 100))[None]).numpy()
+        assert found[name].shape == (1, 8)
+        assert_near(found[name], expected)
+    whole = Archive(embedded(stages, tmp_path / "whole") / "test")
+    assert all(not np.allclose(found[name][0], whole[name], rtol=1e-3) for name in archive)
+
+
+def test_the_centre_of_samples_at_4_khz_through_a_voicemap_file(stages, tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    keras_file.write_siamese(h5py, tmp_path / "a.hdf5", np.random.default_rng(1))
+    convert.convert(tmp_path / "a.hdf5", tmp_path / "model", 4000)
+    samples = (
+        "features.type=waveform", "features.name=waveform4k_stride", "features.sampling_rate=16000", "features.decimate=4",
+        "features.decimate_filter=stride", "features.resample=true",
+    )  # fmt: skip
+    features = stages.run("extract", tmp_path / "features", *samples, manifests=stages.manifests)
+    settings, _ = stage.load_settings({"model": STAGE.sections["model"]}, [tmp_path / "model" / "settings.toml"], [])
+    words = [f"model.{key}={json.dumps(value)}" for key, value in config.deciding(settings.model).items()]
+    cut = ("embed.window=1.0", "embed.cut=centre")
+    out = stages.run("embed", tmp_path / "out", *samples, *words, *cut, features=features, model=tmp_path / "model")
+    model = build_model(settings.model, 1)
+    load_model(tmp_path / "model" / "model.safetensors", model)
+    archive, found = Archive(features / "test"), Archive(out / "test")
+    assert min(len(archive[name]) for name in archive) < 4000 < max(len(archive[name]) for name in archive)
+    for name in archive:
+        with torch.inference_mode():
+            expected = model.eval()(torch.from_numpy(centre_of(archive[name], 4000))[None]).numpy()
+        assert_near(found[name], expected)
+    assert (out / "pair_head.json").is_file()
+
+
+@pytest.mark.parametrize("window", [(), ("embed.window=0.4", "embed.hop=0.2"), ("embed.window=0.4", "embed.cut=centre")])
 def test_class_scores_are_those_of_the_head_on_each_embedding(stages, tmp_path, window):
     out = embedded(stages, tmp_path / "x", 'embed.class_scores=["train", "test"]', *window, jobs=2)
     weight_SD = load_file(stages.model / "head.safetensors")["weight_SD"].double().numpy()
@@ -127,7 +177,7 @@ def test_class_scores_are_those_of_the_head_on_each_embedding(stages, tmp_path, 
                 x_WD = model.classifier_input(torch.from_numpy(np.atleast_2d(vectors[name])).double()).numpy()
             cosine_WS = x_WD @ weight_SD.T / np.outer(np.linalg.norm(x_WD, axis=1), np.linalg.norm(weight_SD, axis=1))
             np.testing.assert_allclose(scores[name], cosine_WS.mean(axis=0), atol=1e-6)
-            assert len(x_WD) > 1 or not window
+            assert (len(x_WD) > 1) == ("embed.hop=0.2" in window)
 
 
 def test_class_scores_need_a_set_and_a_head_that_is_known(stages, tmp_path):
@@ -181,6 +231,7 @@ def test_a_folder_without_features_is_refused(stages, tmp_path):
         "embed.threads=0",
         "embed.cut=random",
         "embed.cut=tiled",  # without a window
+        "embed.cut=centre",
         "embed.num_windows=10",  # without cut = even
     ],
 )
@@ -196,6 +247,8 @@ def test_settings_that_cannot_be_are_refused(stages, tmp_path, setting):
         (("embed.cut=even", "embed.num_windows=-1"), "num_windows: expected at least 1"),
         (("embed.cut=tiled", "embed.num_windows=4"), "num_windows: expected at least 1 with cut = 'even' and 0 with others"),
         (("embed.cut=even", "embed.num_windows=4", "embed.hop=0.1"), "hop: expected none with cut = 'even'"),
+        (("embed.cut=centre", "embed.hop=0.1"), "hop: expected none with cut = 'centre', which is one window"),
+        (("embed.cut=centre", "embed.num_windows=1"), "num_windows: expected at least 1 with cut = 'even' and 0 with others"),
     ],
 )
 def test_settings_of_cutting_without_effect_are_refused(stages, tmp_path, settings, message):

@@ -20,12 +20,12 @@ COSINE_LIMIT = 1.0 - 1e-7
 
 
 class SoftmaxHead(Head):
-    """Cross-entropy over W x + b. Its margin is always 0."""
+    """Cross-entropy over W x + b; with `bias = false` over W x, and `bias_S` is None. Its margin is always 0."""
 
     def __init__(self, settings: Softmax, input_dim: int, num_speakers: int) -> None:
         super().__init__()
         self.weight_SD = class_vectors(num_speakers, input_dim)
-        self.bias_S = nn.Parameter(torch.zeros(num_speakers))
+        self.bias_S = nn.Parameter(torch.zeros(num_speakers)) if settings.bias else None
 
     def forward(self, x_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """Returns losses_B and hits_B."""

@@ -88,7 +88,7 @@ class PartialHead(Head):
         """Logits, or cosines, of the class vectors in use."""
         weight_ND = self.drawn["weight_SD"]
         if isinstance(self.base[0], SoftmaxHead):
-            return functional.linear(x_BD, weight_ND, self.drawn["bias_S"])
+            return functional.linear(x_BD, weight_ND, self.drawn.get("bias_S"))
         return functional.normalize(x_BD) @ functional.normalize(weight_ND).T
 
     def _hits(self, scores_BN: Tensor, row_K: Tensor, target_K: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class Front(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
         self.out_channels = channels * -(-bins // 2)
-        # as in ResidualNet: faster with bfloat16, but not safe with fewer channels
+        # faster with bfloat16; why only with multiples of 16 channels, see ResidualNet
         if channels % 16 == 0:
             self.to(memory_format=torch.channels_last)
 

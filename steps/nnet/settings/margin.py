@@ -9,9 +9,14 @@ GUARDS = ("but", "wespeaker")
 
 @dataclass(frozen=True, kw_only=True)
 class Softmax:
-    """Cross-entropy over W x + b."""
+    """Cross-entropy over W x + b, or over W x.
+
+    Source of the latter: WeidiXie/VGG-Speaker-Recognition, src/model.py (its class layer has use_bias=False).
+    """
 
     type: str = "softmax"
+    # whether each speaker has a bias b
+    bias: bool = True
 
     def __post_init__(self) -> None:
         expect(self, "type", ("softmax",))

@@ -22,6 +22,7 @@ from tests.nnet.heads.loops import BATCH, DIM, SPEAKERS, example, head_of
 
 ALL = [
     Softmax(),
+    Softmax(bias=False),
     L2Softmax(alpha=4.0),
     L2Softmax(alpha=4.0, learn_alpha=True),
     AM(scale=5.0),
@@ -50,7 +51,7 @@ WITH_MARGIN = [
     SphereFace2(form="A"),
     Centre(base="am", scale=30.0, margin=0.2),
 ]
-WITHOUT = [Softmax(), L2Softmax(), ASoftmax(), Centre(), Heo()]
+WITHOUT = [Softmax(), Softmax(bias=False), L2Softmax(), ASoftmax(), Centre(), Heo()]
 
 
 @pytest.mark.parametrize("settings", ALL)

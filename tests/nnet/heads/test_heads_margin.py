@@ -109,17 +109,27 @@ def test_the_penalty_of_the_nearest_grows_with_the_margin():
         assert head.penalty() == pytest.approx(penalty)
 
 
-@pytest.mark.parametrize("settings", [Softmax(), L2Softmax(), L2Softmax(alpha=3.0, learn_alpha=True)])
+@pytest.mark.parametrize("settings", [Softmax(), Softmax(bias=False), L2Softmax(), L2Softmax(alpha=3.0, learn_alpha=True)])
 def test_softmax_losses_are_those_of_loops(settings):
     head = head_of(settings)
     x_BD, labels_B = example()
     losses_B, hits_B = head(x_BD, labels_B)
-    weights = list(zip(head.weight_SD.tolist(), head.bias_S.tolist(), strict=True))
+    biases = [0.0] * SPEAKERS if head.bias_S is None else head.bias_S.tolist()
+    weights = list(zip(head.weight_SD.tolist(), biases, strict=True))
     for x, label, loss, is_hit in zip(x_BD.tolist(), labels_B.tolist(), losses_B.tolist(), hits_B.tolist(), strict=True):
         factor = 1.0 if settings.type == "softmax" else settings.alpha / norm(x)
         logits = [factor * dot(x, w) + b for w, b in weights]
         assert loss == pytest.approx(cross_entropy(logits, label), rel=1e-12)
         assert is_hit == hit(logits, label)
+
+
+def test_a_softmax_without_bias_has_nothing_but_class_vectors():
+    head = head_of(Softmax(bias=False))
+    assert [name for name, _ in head.named_parameters()] == ["weight_SD"]
+    losses_B, _ = head(torch.zeros(2, DIM, dtype=torch.float64), torch.tensor([0, 1]))
+    assert losses_B.tolist() == pytest.approx([math.log(SPEAKERS)] * 2)  # no speaker is likelier than another
+    with pytest.raises(RuntimeError, match="bias_S"):
+        head.load_state_dict(head_of(Softmax()).state_dict())
 
 
 def test_alpha_is_a_parameter_only_where_it_is_learnt():

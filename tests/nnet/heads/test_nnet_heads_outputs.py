@@ -46,9 +46,10 @@ def test_outputs_are_cosines_or_probabilities(name):
         assert outputs_BS.min() > 0
 
 
-def test_the_outputs_of_a_softmax_give_its_loss():
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_outputs_of_a_softmax_give_its_loss(bias):
     torch.manual_seed(0)
-    head, x_BD, labels_B = build_head(Softmax(), D, S), torch.randn(B, D), torch.arange(B) % S
+    head, x_BD, labels_B = build_head(Softmax(bias=bias), D, S), torch.randn(B, D), torch.arange(B) % S
     losses_B, _ = head(x_BD, labels_B)
     torch.testing.assert_close(-class_outputs(head, x_BD)[torch.arange(B), labels_B].log(), losses_B)
 
