@@ -20,8 +20,10 @@ from local.listing import banks, calibration, findings, lists, shards, splits
 from local.listing.documented import Counts
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
+from local.listing.usable import FeatureRate
 from steps.core.config import field
 from steps.core.errors import RecipeError
+from steps.core.faults import Faults
 from steps.data.audio import MONO
 from steps.data.manifests import Utterance
 
@@ -152,12 +154,26 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
     shards.open_unit(_corpus(settings, site).files, unit, out, size=SHARD_SIZE, decode=decode)
 
 
-def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
+def merge(
+    settings: Settings,
+    site: Mapping[str, str],
+    unit_folders: Mapping[str, Path],
+    out: Path,
+    features: FeatureRate | None = None,
+) -> None:
     """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots, and what was found."""
     corpus = _corpus(settings, site)
     opened = shards.read_units(corpus.files, unit_folders, decode=settings.check_audio == "decode")
     opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
-    bad = findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    opened = [each.judged(corpus.files[each.kind].channel) for each in opened]
+    bad, faults = findings.problems(opened), Faults("VoxCeleb")
+    with faults.collected():
+        findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    with faults.collected():
+        speech = [each.utterance(MONO) for each in opened if each.kind not in BANKS and not each.problem]
+        wanted = features.sampling_rate if features is not None and not features.resample else 0
+        shards.check_rates(speech, settings.sampling_rate, "prepare.sampling_rate", wanted)
+    faults.check()
     gone = [each for each in opened if each.problem and each.kind not in BANKS]
     sets = _sets(settings, opened)
     test = sets.get("test", [])
@@ -325,7 +341,6 @@ def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
 def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]]:
     """Return the sets train, dev and test, those that are not empty."""
     speech = [(each.row.split, each.utterance(MONO)) for each in opened if each.kind not in BANKS and not each.problem]
-    shards.check_rates((item for _, item in speech), settings.sampling_rate, "prepare.sampling_rate")
     if settings.by_split:
         sets = {name: [item for split, item in speech if split == name] for name in SETS}
         identification.check_apart(sets)

@@ -186,7 +186,7 @@ def read_sound(utterance: Utterance, root: Path, sampling_rate: int, *, may_conv
     if utterance.sampling_rate != sampling_rate and not may_convert:
         raise RecipeError(
             f"{root / utterance.path}: {utterance.sampling_rate} Hz, expected augment.sampling_rate = {sampling_rate} Hz; "
-            "set features.resample = true to convert"
+            "convert it, or add --set features.resample=true"
         )
     samples_W = read_utterance(utterance, root)
     if utterance.sampling_rate == sampling_rate:
