@@ -30,6 +30,7 @@ from typing import Any
 from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
 from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.launchers import read_launcher
 from steps.core.log import configure
 from steps.core.stage import Stage
 from steps.core.sweeps import Point, Sweep, check_overrides, read_sweep
@@ -361,10 +362,12 @@ def main() -> None:
     parser.add_argument("--system", default="")
     parser.add_argument("--sweep", type=Path, default=None)
     parser.add_argument("--model", type=Path, default=None)
+    parser.add_argument("--launcher", default="local")
     parser.add_argument("--set", action="append", default=[], dest="assignments")
     options = parser.parse_args()
     log = configure("check")
     try:
+        read_launcher(options.launcher)
         found = lines(
             options.recipe, system=options.system, sweep_file=options.sweep, model=options.model, assignments=options.assignments
         )
