@@ -21,7 +21,7 @@ from local.listing.documented import Counts
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
 from local.listing.usable import FeatureRate
-from steps.core.config import field
+from steps.core.config import field, option
 from steps.core.errors import RecipeError
 from steps.core.faults import Faults
 from steps.data.audio import MONO
@@ -269,7 +269,7 @@ def _tree_files(settings: Settings, site: Mapping[str, str], tree: Tree, speaker
         raise RecipeError(
             f"{root / folder}: no audio {what} there; expected {expected_layout(tree, root / folder)}; give the folder that "
             f"holds {settings.vox1_folder}/ and {settings.vox2_folder}/ with --data DIR, or set site.{tree.site_name}"
-            + ("" if tree is VOX1 else ', or prepare.split = "test" to do without training data')
+            + ("" if tree is VOX1 else ", or add --set prepare.split=test to do without training data")
         )
     return Files(root_name=root_name, root=root, rows=rows, channel=MONO)
 
@@ -283,11 +283,11 @@ def _check_disjoint(settings: Settings, rows: list[Row], files: Mapping[str, Pat
     bad = {name: len(speakers) for name, speakers in shared.items() if speakers}
     if bad:
         good = [name for name in files if name not in bad]
-        advice = f'set prepare.trials = "{";".join(files[name].name for name in good)}"' if good else "give other lists"
+        advice = f"add {option('prepare.trials', ';'.join(files[name].name for name in good))}" if good else "give other lists"
         raise RecipeError(
             f'prepare.train = "{settings.train}" trains on the development set of VoxCeleb1, and its speakers are tested in '
             f"{', '.join(f'{files[name]} ({num} speakers)' for name, num in bad.items())}; expected that nobody is in "
-            f'both, as error rates would mean nothing; {advice}, or prepare.train = "vox2_dev"'
+            f"both, as error rates would mean nothing; {advice}, or add --set prepare.train=vox2_dev"
         )
 
 
@@ -334,7 +334,7 @@ def _check_lists(corpus: Corpus) -> None:
 
 def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
     advice = f"correct site.{getattr(settings, bank)} or prepare.{bank}_subfolders"
-    advice += f', or set prepare.{bank} = "" to do without'
+    advice += f", or add --set prepare.{bank}= to do without"
     return banks.rows_of(bank, root, getattr(settings, f"{bank}_subfolders"), named=True, advice=advice)
 
 

@@ -327,7 +327,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         if name not in SETS:
             raise RecipeError(
                 f"{utterance.path}: split '{name}'; expected {', '.join(SETS)} for each utterance, as prepare.split = "
-                f'"{settings.split}" says; complete the table, or set prepare.split'
+                f'"{settings.split}" says; complete the table, or add --set prepare.split=made (or test)'
             )
         sets[name].append(utterance)
     splits.check_disjoint(sets)
@@ -336,7 +336,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
     sets["train"] = splits.of_genders(sets["train"], settings.train_genders) if sets.get("train") else []
     if not sets.get("test"):
-        raise RecipeError('no utterance is test data; set prepare.test_speakers, or prepare.split = "test"')
+        raise RecipeError("no utterance is test data; add --set prepare.test_speakers=0.2, or --set prepare.split=test")
     return {name: sets[name] for name in SETS if sets.get(name)}
 
 

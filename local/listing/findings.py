@@ -140,7 +140,9 @@ def missing_trials(lists: Mapping[str, Trials], gone: Iterable["Opened"]) -> lis
         if num:
             what = f"{num} of {len(trials)} trials name files that are left out"
             found.append(("trials", name, what))
-            _LOG.warning("trial list %s: %s; stage 6 refuses them, or counts them with score.allow_missing = true", name, what)
+            _LOG.warning(
+                "trial list %s: %s; stage 6 refuses them, or counts them with --set score.allow_missing=true", name, what
+            )
     return found
 
 
@@ -188,5 +190,5 @@ def write(path: Path, found: Iterable[Finding]) -> None:
 
 def _kinds(found: Iterable[Finding]) -> str:
     """How often each thing was found, without its figures."""
-    counts = Counter(_FIGURES.sub("N", what.partition(":")[0].partition(" (")[0]) for _, _, what in found)
+    counts = Counter(_FIGURES.sub("N", re.split(r":| \(|, ", what, maxsplit=1)[0]) for _, _, what in found)
     return ", ".join(f"{num} x {what}" for what, num in counts.most_common(_NUM_SHOWN))

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import shlex
 import tomllib
 import types
@@ -151,7 +152,7 @@ def build(section: str, kind: Section, layers: Layers) -> Any:
         return kind(**table)
     except ValueError as error:
         origins = ", ".join(sorted({where(key) for key in table})) or "defaults"
-        raise RecipeError(f"[{section}] ({origins}): {error}") from None
+        raise RecipeError(f"[{section}] ({origins}): {error}{_meant(str(error))}") from None
 
 
 def _has_no_default(f: dataclasses.Field) -> bool:
@@ -259,6 +260,13 @@ def _toml_value(value: Any) -> str:
 def _nearest(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _meant(message: str) -> str:
+    """Return which of the words that a message lists as allowed looks most like the one that it says was found."""
+    listed = re.search(r"expected (?:one|some) of (.*),? found \W*([\w.+-]+)", message, re.DOTALL)
+    close = difflib.get_close_matches(listed[2], re.findall(r"[\w.+-]+", listed[1]), n=1, cutoff=0.5) if listed else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _choices(found: Any, known: Any) -> str:

@@ -63,8 +63,8 @@ def _advice(found: Sequence[RecipeError], repairs: Mapping[str, Any]) -> str:
     what = "this repairs it" if len(found) == 1 else "this repairs all of it"
     if by_hand:
         what = f"no setting repairs {', '.join(by_hand)}: change the files or lists; this repairs the others"
-    kind = "command" if os.environ.get(COMMAND) else "added to the command line"
-    return f"\n{what}, and goes on with what is finished ({kind}):\n    {command_with(repairs.items())}"
+    how = "" if os.environ.get(COMMAND) else " (add it to the command line)"
+    return f"\n{what}, and goes on with what is finished{how}:\n    {command_with(repairs.items())}"
 
 
 def _without(words: Sequence[str], repairs: Mapping[str, Any]) -> list[str]:

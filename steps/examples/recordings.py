@@ -283,7 +283,7 @@ def _read_num_frames(path: Path, ids: Strings, known: Path) -> array:
                     )
                 lengths.append(int(num))
     except FileNotFoundError:
-        raise RecipeError(f"{path}: not found; run stage 2 (extract) with features.storage = 'none'") from None
+        raise RecipeError(f"{path}: not found; run stage 2 (extract) with --set features.storage=none") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 text ({error}); run stage 2 (extract) again") from None
     return lengths

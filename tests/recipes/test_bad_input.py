@@ -183,7 +183,7 @@ def test_a_sampling_rate_that_the_features_do_not_take_is_refused_by_stage_1_and
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.mixed_sampling_rates=allow")
     words = "expected 16000 Hz in all files, found 8000 Hz in 12 files ... --set prepare.mixed_sampling_rates=allow"
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.sampling_rate=16000")
-    shell.refuses("added to the command line):\n    --set features.resample=true", prepare, "prepare.dev_speakers=0")
+    shell.refuses("(add it to the command line):\n    --set features.resample=true", prepare, "prepare.dev_speakers=0")
     assert shell(prepare, "prepare.dev_speakers=0", "features.resample=true") == 0, shell.said
     assert "resuming: 1 of 1" in shell.said
     shell.refuses(
