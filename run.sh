@@ -208,7 +208,7 @@ several() {
   local -A made=() written=()
   local -a fields later=()
   if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
-  mkdir -p "$top/runs"
+  mkdir -p "$top/runs" || fail "--exp $exp: no folder can be made there; choose another place"
   set -m  # each of them a group of processes, which Ctrl-C reaches
   trap 'for each in $(jobs -rp); do kill -INT -- "-$each"; done; wait; exit 2' INT TERM
   for line in "${systems[@]}"; do

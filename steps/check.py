@@ -20,7 +20,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,8 @@ from typing import Any
 
 from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
 from steps.core import config
-from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.errors import RecipeError
+from steps.core.failures import reported
 from steps.core.launchers import read_launcher
 from steps.core.log import configure
 from steps.core.stage import Stage
@@ -366,14 +366,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="assignments")
     options = parser.parse_args()
     log = configure("check")
-    try:
+    with reported(log):
         read_launcher(options.launcher)
         found = lines(
             options.recipe, system=options.system, sweep_file=options.sweep, model=options.model, assignments=options.assignments
         )
-    except RecipeError as error:
-        log.error("error: %s", error)
-        sys.exit(EXIT_USER)
     print("\n".join(found))
 
 

@@ -7,13 +7,13 @@ not name its speakers.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from steps.core import config, files
-from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.errors import RecipeError
+from steps.core.failures import reported
 from steps.core.lock import locked
 from steps.core.log import configure
 from steps.core.stamp import fingerprint, read_stamp, write_stamp
@@ -104,17 +104,8 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=4000, help="Hz that the network was trained at (default 4000)")
     options = parser.parse_args()
     log = configure("convert")
-    try:
+    with reported(log):
         made = convert(options.model, options.out, options.rate)
-    except RecipeError as error:
-        log.error("error: %s", error)
-        sys.exit(EXIT_USER)
-    except OSError as error:
-        known = files.as_recipe_error(error)
-        if known is None:
-            raise
-        log.error("error: %s", known)
-        sys.exit(EXIT_USER)
     log.info("%s: %s", "done" if made else "up to date", options.out)
 
 

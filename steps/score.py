@@ -152,7 +152,8 @@ def _training_set(job: Job, name: str) -> "Embedded":
         raise RecipeError(
             f"{job.input('embeddings')}: no embeddings of the set '{name}', which score.transforms, score.backend, score.norm or "
             "score.adaptation need; put the folder scores of the corpus that the model was trained on beside the folder "
-            "model (or give it with --backend DIR), or add --set 'score.transforms=[]' --set score.backend=cosine --set score.norm=none"
+            "model (or give it with --backend DIR), or add --set 'score.transforms=[]' --set score.backend=cosine "
+            "--set score.norm=none"
         )
     return _read(job, name)
 
