@@ -240,9 +240,12 @@ def rate_fault(utterances: Iterable[Utterance], expected: int, wanted: int = 0) 
     repairs.append(("features.resample", True))
     options = " ".join(f"--set {name}={str(value).lower()}" for name, value in repairs)
     found = ", ".join(f"{rate} Hz in {count} files" for rate, count in sorted(counts.items()))
+    hint = ""
+    if wanted > max(counts):
+        hint = f" (or, before anything is trained, make the features from {max(counts)} Hz, as such audio has no upper bands)"
     return RecipeError(
         f"{told}, found {found}; for example {printable(first.path)} has {first.sampling_rate} Hz; convert the "
-        f"files, or add {options}",
+        f"files, or add {options}{hint}",
         repairs=repairs,
     )
 
