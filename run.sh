@@ -53,7 +53,9 @@ fail() { echo "run.sh: $*" >&2; exit 2; }
 
 # what somebody typed, for messages that say what to type instead: words with the character 31 between them
 words=("$@")
-SIDAMO_COMMAND=$(IFS=$'\x1f'; echo -n "$0${words[*]+$'\x1f'}${words[*]}")
+typed=("$0" "$@")
+if [[ $0 != */* ]]; then typed=(bash "${typed[@]}"); fi
+SIDAMO_COMMAND=$(IFS=$'\x1f'; printf '%s' "${typed[*]}")
 export SIDAMO_COMMAND
 started=$PWD
 known=(--help --force --detach --status --download

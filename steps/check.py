@@ -30,6 +30,7 @@ from steps import align, augment, embed, extract, fuse, prepare, report, score, 
 from steps.core import config
 from steps.core.errors import RecipeError
 from steps.core.failures import reported
+from steps.core.faults import Faults
 from steps.core.launchers import read_launcher
 from steps.core.log import configure
 from steps.core.stage import Stage
@@ -313,7 +314,13 @@ def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[
     known = {name for stage in EVERY_STAGE for name in stage.sections} | {"site", "recipe"}
     for section in sorted(layers.tables.keys() - known):
         raise RecipeError(f"{files[-1]}: section [{section}] is read by no stage")
-    return {name: config.build(name, kind, layers) for stage in stages for name, kind in stage.sections.items()}
+    faults, built = Faults("settings"), {}
+    for stage in stages:
+        for name, kind in stage.sections.items():
+            with faults.collected():
+                built[name] = config.build(name, kind, layers)
+    faults.check()
+    return built
 
 
 def _arguments(files: Iterable[Path], assignments: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from steps.core.errors import RecipeError
+from steps.core.errors import RecipeError, together
 
 # Every section that a system's file may hold; a stage reads some and ignores the rest.
 SECTIONS = (
@@ -70,9 +70,15 @@ def load_layers(files: Sequence[Path], assignments: Sequence[str] = ()) -> Layer
     layers = Layers()
     for file in files:
         _merge_file(layers, file, ())
+    wrong = []
     for assignment in assignments:
-        section, key, value = _parse_assignment(assignment)
-        layers.merge({section: {key: value}}, f"--set {assignment}")
+        try:
+            section, key, value = _parse_assignment(assignment)
+            layers.merge({section: {key: value}}, f"--set {assignment}")
+        except RecipeError as error:
+            wrong.append(error)
+    if wrong:
+        raise RecipeError(together("settings", wrong))
     return layers
 
 
@@ -141,10 +147,16 @@ def build(section: str, kind: Section, layers: Layers) -> Any:
         kind = kind[chosen]
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    wrong = []
     for key, value in table.items():
-        if key not in fields:
-            raise RecipeError(f"{where(key)}: unknown setting {section}.{key}{_nearest(key, fields)}")
-        table[key] = _convert(value, hints[key], f"{where(key)}: {section}.{key}")
+        try:
+            if key not in fields:
+                raise RecipeError(f"{where(key)}: unknown setting {section}.{key}{_nearest(key, fields)}")
+            table[key] = _convert(value, hints[key], f"{where(key)}: {section}.{key}")
+        except RecipeError as error:
+            wrong.append(error)
+    if wrong:
+        raise RecipeError(together(f"[{section}]", wrong))
     missing = [f.name for f in fields.values() if f.name not in table and _has_no_default(f)]
     if missing:
         raise RecipeError(f"[{section}]: no value for {', '.join(missing)}; set it in the system's file or with --set")

@@ -1,6 +1,6 @@
 """The one exception that means: the user can repair this."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 EXIT_USER = 2
@@ -21,3 +21,11 @@ class RecipeError(Exception):
     def __init__(self, message: str, *, repairs: Iterable[tuple[str, Any]] = ()) -> None:
         super().__init__(message)
         self.repairs = tuple(repairs)
+
+
+def together(what: str, errors: Sequence[RecipeError]) -> str:
+    """Return the text of one error, or of several under a line that counts them; one that is there twice is told once."""
+    texts = list(dict.fromkeys(str(error).replace("\n", "\n   ") if len(errors) > 1 else str(error) for error in errors))
+    if len(texts) == 1:
+        return texts[0]
+    return f"{what}: {len(texts)} faults" + "".join(f"\n  {number}. {text}" for number, text in enumerate(texts, start=1))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from steps.core import config
-from steps.core.errors import RecipeError
+from steps.core.errors import RecipeError, together
 
 COMMAND = "SIDAMO_COMMAND"  # what the user typed, as run.sh leaves it for its stages
 _BETWEEN = "\x1f"  # its words
@@ -35,10 +35,11 @@ class Faults:
 
     def check(self) -> None:
         """Raise one RecipeError about all of them, if there are any."""
+        self.found = list({str(error): error for error in self.found}.values())
         if not self.found:
             return
         repairs = {name: value for error in self.found for name, value in error.repairs}
-        raise RecipeError(_listed(self.where, self.found) + _advice(self.found, repairs), repairs=repairs.items())
+        raise RecipeError(together(self.where, self.found) + _advice(self.found, repairs), repairs=repairs.items())
 
 
 def command_with(repairs: Iterable[tuple[str, Any]]) -> str:
@@ -47,12 +48,6 @@ def command_with(repairs: Iterable[tuple[str, Any]]) -> str:
     options = " ".join(config.option(name, value) for name, value in repairs.items())
     words = os.environ.get(COMMAND, "").split(_BETWEEN)
     return f"{shlex.join(_without(words, repairs))} {options}" if words[0] else options
-
-
-def _listed(where: str, found: Sequence[RecipeError]) -> str:
-    if len(found) == 1:
-        return str(found[0])
-    return f"{where}: {len(found)} faults" + "".join(f"\n  {number}. {error}" for number, error in enumerate(found, start=1))
 
 
 def _advice(found: Sequence[RecipeError], repairs: Mapping[str, Any]) -> str:

@@ -241,6 +241,23 @@ COMMANDS = {
         ["--recipe", "own", "--set", "score.bakend=plda"],
         "--set score.bakend=plda: unknown setting score.bakend; did you mean backend",
     ),
+    "several at once": (
+        ["--set", "train.epoch=1", "--set", "train.threads=x", "--set", "score.bakend=plda", "--set=model.type=x"],
+        "settings: 3 faults ... 1. --set model.type=x ... 2. [train]: 2 faults ... unknown setting train.epoch; did you mean "
+        "epochs ... train.threads = 'x' has type str ... 3. --set score.bakend=plda: unknown setting",
+    ),
+    "several that cannot be read": (
+        ["--recipe", "own", "--set", "x", "--set", "scores.x=1", "--set", "train.epochs=x"],
+        "settings: 2 faults ... --set x: expected section.key=value ... unknown section [scores]",
+    ),
+    "choices nearest first": (
+        ["--recipe", "own", "--set", "model.type=resnat"],
+        "model.type = 'resnat'; expected one of resnet, vgg_resnet, thin_resnet, xvector, ... (did you mean resnet?)",
+    ),
+    "choices of a word": (
+        ["--recipe", "own", "--set", "score.backend=pldo"], "backend: expected one of ... found 'pldo'; did you mean plda?"
+    ),
+    "unknown launcher": (["--recipe", "own", "--launcher=sge"], "no conf/launch/sge.toml; there are: local slurm"),
     "unknown section": (["--recipe", "own", "--set", "scores.x=1"], "unknown section [scores]; did you mean score?"),
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),
     "wrong value": (["--recipe", "own", "--set", "prepare.split=half"], "split: expected one of made, folders, column, test"),
