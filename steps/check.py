@@ -137,11 +137,23 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
 def check_together(settings: Settings, where: str) -> None:
     """Refuse settings of several sections that do not go together."""
     train.check_together(SimpleNamespace(**settings))
+    _check_rate(settings, where)
     found, head = settings["score"], settings["head"].type
     if found.needs_windows and not settings["embed"].window:
         raise RecipeError(f"{where}: score.backend = {found.backend!r} compares windows; expected embed.window above 0, found 0")
     if found.backend == "siamese" and head != "siamese":
         raise RecipeError(f"{where}: score.backend = 'siamese' needs head.type = 'siamese', found {head!r}")
+
+
+def _check_rate(settings: Settings, where: str) -> None:
+    """Refuse audio that is known to have another sampling rate than the features are made from."""
+    there, features = settings["prepare"].sampling_rate, settings["features"]
+    is_known = there and getattr(settings["prepare"], "mixed_sampling_rates", "fail") == "fail"
+    if is_known and there != features.sampling_rate and not features.resample:
+        raise RecipeError(
+            f"{where}: prepare.sampling_rate = {there} Hz and features.sampling_rate = {features.sampling_rate} Hz; expected one "
+            "rate; correct one of them, or add --set features.resample=true"
+        )
 
 
 def _embeddings(recipe: Path, system: str, settings: Settings, assignments: Sequence[str]) -> str:
@@ -268,6 +280,7 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     files = (recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain)
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = build(files, stages, [f"system.name={name}", *assignments])
+    _check_rate(built, f"--model {model}")
     chosen = tuple(assignments)
     if hasattr(built["prepare"], "split"):  # nothing is trained
         chosen = ("prepare.split=test", *chosen)

@@ -204,6 +204,7 @@ def _manifests() -> dict[str, dict[str, Any]]:
             "read": lambda folder: [(each.duration, each.start_sample) for each in manifests.read_set(folder, "train")],
             "zipped": tuple(lines),
         },
+        "rates": _one(manifests.RATES, b'{"train": {"16000": 3, "8000": 1}}', lambda path: manifests.read_rates(path.parent)),
         "roots": _one("roots.json", b'{"train": "corpus", "test": ""}', lambda path: _read_roots(path.parent)),
     }
 

@@ -257,6 +257,10 @@ COMMANDS = {
     "choices of a word": (
         ["--recipe", "own", "--set", "score.backend=pldo"], "backend: expected one of ... found 'pldo'; did you mean plda?"
     ),
+    "two rates": (
+        ["--recipe", "toy", "--set", "prepare.sampling_rate=8000"],
+        "prepare.sampling_rate = 8000 Hz and features.sampling_rate = 16000 Hz; expected one ... --set features.resample=true",
+    ),
     "unknown launcher": (["--recipe", "own", "--launcher=sge"], "no conf/launch/sge.toml; there are: local slurm"),
     "unknown section": (["--recipe", "own", "--set", "scores.x=1"], "unknown section [scores]; did you mean score?"),
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),
