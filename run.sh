@@ -53,9 +53,24 @@ HELP
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
 
+# what somebody typed, for messages that say what to type instead: words with the character 31 between them
 words=("$@")
+typed=("$0" "$@")
+if [[ $0 != */* ]]; then typed=(bash "${typed[@]}"); fi
+SIDAMO_COMMAND=$(IFS=$'\x1f'; printf '%s' "${typed[*]}")
+export SIDAMO_COMMAND
 started=$PWD
+known=(--help --force --detach --status --download
+       --recipe --system --sweep --stage --stop-stage --jobs --at-once --launcher --exp --data --model --set)
+given=" "
 while [ $# -gt 0 ]; do
+  if [[ $1 == --*=* ]]; then set -- "${1%%=*}" "${1#*=}" "${@:2}"; joined=yes; else joined=; fi  # --recipe=toy
+  [[ $1 == --set || $given != *" $1 "* ]] || fail "option $1 is there twice; expected it once"
+  given+="$1 "
+  case "$1" in
+    --help|-h|--force|--detach|--status|--download)
+      [ -z "$joined" ] || fail "option $1 takes no value, found '$2'"
+  esac
   case "$1" in
     --help|-h) usage; exit 0 ;;
     --force) force=(--force); shift ;;
@@ -65,6 +80,11 @@ while [ $# -gt 0 ]; do
     --download) download=yes; shift ;;
     --recipe|--system|--sweep|--stage|--stop-stage|--jobs|--at-once|--launcher|--exp|--data|--model|--set)
       [ $# -ge 2 ] || fail "option $1 needs a value (./run.sh --help lists all options)"
+      [ -n "$joined" ] || [[ $2 != --* ]] || fail "option $1 needs a value, found the option $2"
+      case "$1" in
+        --stage|--stop-stage|--jobs|--at-once) ;;  # looked at below
+        *) [ -n "$2" ] || fail "option $1 needs a value, found nothing" ;;
+      esac
       case "$1" in
         --recipe) recipe=${2%/} ;;
         --system) system=$2 ;;
@@ -80,12 +100,16 @@ while [ $# -gt 0 ]; do
         --set) settings+=(--set "$2") ;;
       esac
       shift 2 ;;
-    *) fail "unknown option $1 (./run.sh --help lists all options)" ;;
+    *)
+      for each in "${known[@]}"; do
+        [[ -z $1 || ( $each != "$1"* && $1 != "$each"* ) ]] || fail "unknown option $1; did you mean $each? (./run.sh --help lists all options)"
+      done
+      fail "unknown option $1 (./run.sh --help lists all options)" ;;
   esac
 done
-for number in "$stage" "$stop_stage"; do
-  [[ $number =~ ^[1-8]$ ]] || fail "stage '$number': expected a number from 1 to 8"
-done
+[[ $stage =~ ^[1-8]$ ]] || fail "--stage '$stage': expected a number from 1 to 8"
+[[ $stop_stage =~ ^[1-8]$ ]] || fail "--stop-stage '$stop_stage': expected a number from 1 to 8"
+[[ $given != *" --jobs "* || $jobs =~ ^[1-9][0-9]{0,4}$ ]] || fail "--jobs '$jobs': expected a number from 1 to 99999"
 [[ $at_once =~ ^[1-9][0-9]{0,3}$ ]] || fail "--at-once '$at_once': expected a number from 1 to 9999"
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage --stop-stage $stop_stage: expected the first stage before the last one"
 if [ -n "$model" ] && [ -n "$system" ]; then fail "--system and --model: expected one of them, as a model brings its settings"; fi
@@ -95,6 +119,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 python -c 'import importlib.util as u; raise SystemExit(any(u.find_spec(n) is None for n in ("torch", "lhotse", "soundfile")))' ||
   fail "$(command -v python || echo 'python (there is none)') lacks the packages of this repository: see README.md, install and run"
+launchers=(conf/launch/*.toml)
+launchers=("${launchers[@]##*/}")
+[[ " local ${launchers[*]%.toml} " == *" $launcher "* ]] || fail "--launcher '$launcher': there is no conf/launch/$launcher.toml; there are: ${launchers[*]%.toml}"
 sweep=${sweep#"$PWD"/}
 if [ -n "$sweep" ]; then recipe=${recipe:-$(basename -- "$(dirname -- "$(dirname -- "$sweep")")")}; fi
 recipe=${recipe:-toy}
@@ -102,7 +129,7 @@ if [ -n "$status" ]; then exec python -m steps.core.status --folder "$exp/$recip
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 if [ -n "$download" ]; then data=${data:-$PWD/data/$recipe}; fi
 if [ -n "$data" ]; then settings+=(--set "site.corpus=$data"); fi
-check=(--recipe "recipes/$recipe" --system "$system" "${settings[@]}")
+check=(--recipe "recipes/$recipe" --system "$system" --launcher "$launcher" "${settings[@]}")
 if [ -n "$sweep" ]; then check+=(--sweep "$sweep"); fi
 if [[ $model == *.hdf5 || $model == *.h5 ]]; then  # a network of Keras
   converted=$exp/converted/$(basename -- "${model%.*}")/model
@@ -186,7 +213,7 @@ several() {
   local -A made=() written=()
   local -a fields later=()
   if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
-  mkdir -p "$top/runs"
+  mkdir -p "$top/runs" || fail "--exp $exp: no folder can be made there; choose another place"
   set -m  # each of them a group of processes, which Ctrl-C reaches
   trap 'for each in $(jobs -rp); do kill -INT -- "-$each"; done; wait; exit 2' INT TERM
   for line in "${systems[@]}"; do

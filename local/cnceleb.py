@@ -112,7 +112,7 @@ class Settings(PublishedSettings):
         found = Counts(trials=len(trials), targets=trials.num_target)
         is_equal, text = compare(found, TRIALS)
         if not is_equal and self.wrong_counts == "refuse":
-            raise RecipeError(f'{path}: is not the published list: {text}; give that one, or set prepare.wrong_counts = "warn"')
+            raise RecipeError(f"{path}: is not the published list: {text}; give that one, or add --set prepare.wrong_counts=warn")
         meaning = "as documented" if is_equal else "this is not the published list"
         for line in table([Compared(name=path.name, found=found, known=TRIALS, meaning=meaning)]):
             _LOG.log(logging.INFO if is_equal else logging.WARNING, "%s", line[1])
@@ -135,7 +135,7 @@ def _find_second(root: Path) -> Path:
     if not found:
         raise RecipeError(
             f"{root}: no folder with spk.lst in it; expected CN-Celeb 2 as {root}/CN-Celeb2_flac (data, spk.lst) beside "
-            'CN-Celeb 1; put it or a link to it there, or set prepare.train = "cnceleb1"'
+            "CN-Celeb 1; put it or a link to it there, or add --set prepare.train=cnceleb1"
         )
     return found[0]
 

@@ -17,7 +17,7 @@ import soundfile
 from steps.core.files import place
 from steps.core.rng import generator
 from steps.data.enrolment import draw_models, write_models
-from steps.data.manifests import Utterance, write_roots, write_set, write_utt2spk
+from steps.data.manifests import Utterance, write_rates, write_roots, write_set, write_utt2spk
 from steps.data.trials import all_pairs, balanced, write_trials
 
 if TYPE_CHECKING:  # local.synthesis brings scipy, and planning a stage loads nothing heavy
@@ -168,8 +168,10 @@ def _write_audio(out: Path, row: dict, wave: np.ndarray, sampling_rate: int) -> 
     return row | {"path": path, "sampling_rate": sampling_rate, "num_samples": len(samples)}
 
 
-def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Put the audio of all units below `out/audio` and write manifests, trial lists and utt2spk."""
+def merge(
+    settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path, features: object = None
+) -> None:
+    """Put the audio of all units below `out/audio` and write manifests, trial lists and utt2spk, whatever the features are."""
     sets: dict[str, list[Utterance]] = {}
     for unit in sorted(unit_folders):
         for line in (unit_folders[unit] / "utterances.jsonl").read_text(encoding="utf-8").splitlines():
@@ -179,6 +181,7 @@ def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str
     for set_name, utterances in sorted(sets.items()):
         write_set(out / set_name, utterances)
     write_roots(out, {set_name: "" for set_name in sorted(sets)})
+    write_rates(out, sets)
     write_utt2spk(out / "utt2spk", [item for name in _SPEECH_SETS for item in sets.get(name, [])])
     _write_trial_lists(settings, sets, out)
 

@@ -20,8 +20,10 @@ from local.listing import banks, calibration, contents, findings, lists, shards,
 from local.listing.documented import Counts
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
-from steps.core.config import field
+from local.listing.usable import FeatureRate
+from steps.core.config import field, option
 from steps.core.errors import RecipeError
+from steps.core.faults import Faults
 from steps.data.audio import MONO
 from steps.data.manifests import Utterance
 
@@ -159,15 +161,29 @@ def changed(settings: Settings, site: Mapping[str, str], manifests: Path, *, rea
 
 def recover(settings: Settings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:
     """Do what `prepare_unit` does, from what finished manifests know of the files; False if they do not."""
-    return contents.recover(_corpus(settings, site).files, unit, manifests, out)
+    return contents.recover(unit, manifests, out)
 
 
-def merge(settings: Settings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
+def merge(
+    settings: Settings,
+    site: Mapping[str, str],
+    unit_folders: Mapping[str, Path],
+    out: Path,
+    features: FeatureRate | None = None,
+) -> None:
     """Write manifests, trial lists, calibration trials, utt2spk, spk2gender, spk2nationality, roots, and what was found."""
     corpus = _corpus(settings, site)
     opened = shards.read_units(corpus.files, unit_folders, decode=settings.check_audio == "decode")
     opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
-    bad = findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    opened = [each.judged(corpus.files[each.kind].channel) for each in opened]
+    bad, faults = findings.problems(opened), Faults("VoxCeleb")
+    with faults.collected():
+        findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad)
+    with faults.collected():
+        speech = [each.utterance(MONO) for each in opened if each.kind not in BANKS and not each.problem]
+        wanted = features.sampling_rate if features is not None and not features.resample else 0
+        shards.check_rates(speech, settings.sampling_rate, "prepare.sampling_rate", wanted)
+    faults.check()
     gone = [each for each in opened if each.problem and each.kind not in BANKS]
     sets = _sets(settings, opened)
     test = sets.get("test", [])
@@ -264,7 +280,7 @@ def _tree_files(settings: Settings, site: Mapping[str, str], tree: Tree, speaker
         raise RecipeError(
             f"{root / folder}: no audio {what} there; expected {expected_layout(tree, root / folder)}; give the folder that "
             f"holds {settings.vox1_folder}/ and {settings.vox2_folder}/ with --data DIR, or set site.{tree.site_name}"
-            + ("" if tree is VOX1 else ', or prepare.split = "test" to do without training data')
+            + ("" if tree is VOX1 else ", or add --set prepare.split=test to do without training data")
         )
     return Files(root_name=root_name, root=root, rows=rows, channel=MONO)
 
@@ -278,11 +294,11 @@ def _check_disjoint(settings: Settings, rows: list[Row], files: Mapping[str, Pat
     bad = {name: len(speakers) for name, speakers in shared.items() if speakers}
     if bad:
         good = [name for name in files if name not in bad]
-        advice = f'set prepare.trials = "{";".join(files[name].name for name in good)}"' if good else "give other lists"
+        advice = f"add {option('prepare.trials', ';'.join(files[name].name for name in good))}" if good else "give other lists"
         raise RecipeError(
             f'prepare.train = "{settings.train}" trains on the development set of VoxCeleb1, and its speakers are tested in '
             f"{', '.join(f'{files[name]} ({num} speakers)' for name, num in bad.items())}; expected that nobody is in "
-            f'both, as error rates would mean nothing; {advice}, or prepare.train = "vox2_dev"'
+            f"both, as error rates would mean nothing; {advice}, or add --set prepare.train=vox2_dev"
         )
 
 
@@ -329,14 +345,13 @@ def _check_lists(corpus: Corpus) -> None:
 
 def _bank_rows(settings: Settings, bank: str, root: Path) -> list[Row]:
     advice = f"correct site.{getattr(settings, bank)} or prepare.{bank}_subfolders"
-    advice += f', or set prepare.{bank} = "" to do without'
+    advice += f", or add --set prepare.{bank}= to do without"
     return banks.rows_of(bank, root, getattr(settings, f"{bank}_subfolders"), named=True, advice=advice)
 
 
 def _sets(settings: Settings, opened: list[Opened]) -> dict[str, list[Utterance]]:
     """Return the sets train, dev and test, those that are not empty."""
     speech = [(each.row.split, each.utterance(MONO)) for each in opened if each.kind not in BANKS and not each.problem]
-    shards.check_rates((item for _, item in speech), settings.sampling_rate, "prepare.sampling_rate")
     if settings.by_split:
         sets = {name: [item for split, item in speech if split == name] for name in SETS}
         identification.check_apart(sets)

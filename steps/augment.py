@@ -46,8 +46,8 @@ def units(job: Job) -> list[str]:
         return [ONE_UNIT]
     if not has_set(manifests, BANK_SETS["speech"]):
         raise RecipeError(
-            f"{manifests}: holds no set '{BANK_SETS['speech']}' to augment; run stage 1 with a corpus that has one, or set "
-            "augment.mode = none"
+            f"{manifests}: holds no set '{BANK_SETS['speech']}' to augment; run stage 1 with a corpus that has one, or add "
+            "--set augment.mode=none"
         )
     _check_sounds(job)
     check_storage(job.settings)

@@ -20,7 +20,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,11 @@ from typing import Any
 
 from steps import align, augment, embed, extract, fuse, prepare, report, score, sweep, train
 from steps.core import config
-from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.errors import RecipeError
+from steps.core.failures import reported
+from steps.core.faults import Faults
 from steps.core.intact import check_model
+from steps.core.launchers import read_launcher
 from steps.core.log import configure
 from steps.core.stage import Stage
 from steps.core.sweeps import Point, Sweep, check_overrides, read_sweep
@@ -136,11 +138,23 @@ def plan_systems(recipe: Path, systems: Sequence[str], assignments: Sequence[str
 def check_together(settings: Settings, where: str) -> None:
     """Refuse settings of several sections that do not go together."""
     train.check_together(SimpleNamespace(**settings))
+    _check_rate(settings, where)
     found, head = settings["score"], settings["head"].type
     if found.needs_windows and not settings["embed"].window:
         raise RecipeError(f"{where}: score.backend = {found.backend!r} compares windows; expected embed.window above 0, found 0")
     if found.backend == "siamese" and head != "siamese":
         raise RecipeError(f"{where}: score.backend = 'siamese' needs head.type = 'siamese', found {head!r}")
+
+
+def _check_rate(settings: Settings, where: str) -> None:
+    """Refuse audio that is known to have another sampling rate than the features are made from."""
+    there, features = settings["prepare"].sampling_rate, settings["features"]
+    is_known = there and getattr(settings["prepare"], "mixed_sampling_rates", "fail") == "fail"
+    if is_known and there != features.sampling_rate and not features.resample:
+        raise RecipeError(
+            f"{where}: prepare.sampling_rate = {there} Hz and features.sampling_rate = {features.sampling_rate} Hz; expected one "
+            "rate; correct one of them, or add --set features.resample=true"
+        )
 
 
 def _embeddings(recipe: Path, system: str, settings: Settings, assignments: Sequence[str]) -> str:
@@ -260,8 +274,7 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     if not settings.is_file():
         raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
     folder, scores = model.resolve(), model / ".." / "scores"
-    for each in (folder, scores.resolve()):
-        check_model("--model", each)
+    check_model("--model", folder, scores.resolve())
     name = folder.parent.name if folder.name == "model" else folder.name
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise RecipeError(f"--model {model}: '{name}' would name the results; expected letters, digits, . _ + -; rename it")
@@ -269,6 +282,7 @@ def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     files = (recipe / "recipe.toml", settings, scores / "settings.toml" if scores.is_dir() else plain)
     stages = [module.STAGE for module in (prepare, extract, embed, score)]
     built = build(files, stages, [f"system.name={name}", *assignments])
+    _check_rate(built, f"--model {model}")
     chosen = tuple(assignments)
     if hasattr(built["prepare"], "split"):  # nothing is trained
         chosen = ("prepare.split=test", *chosen)
@@ -315,7 +329,13 @@ def build(files: Sequence[Path], stages: Sequence[Stage], assignments: Sequence[
     known = {name for stage in EVERY_STAGE for name in stage.sections} | {"site", "recipe"}
     for section in sorted(layers.tables.keys() - known):
         raise RecipeError(f"{files[-1]}: section [{section}] is read by no stage")
-    return {name: config.build(name, kind, layers) for stage in stages for name, kind in stage.sections.items()}
+    faults, built = Faults("settings"), {}
+    for stage in stages:
+        for name, kind in stage.sections.items():
+            with faults.collected():
+                built[name] = config.build(name, kind, layers)
+    faults.check()
+    return built
 
 
 def _arguments(files: Iterable[Path], assignments: Iterable[str]) -> str:
@@ -364,16 +384,15 @@ def main() -> None:
     parser.add_argument("--system", default="")
     parser.add_argument("--sweep", type=Path, default=None)
     parser.add_argument("--model", type=Path, default=None)
+    parser.add_argument("--launcher", default="local")
     parser.add_argument("--set", action="append", default=[], dest="assignments")
     options = parser.parse_args()
     log = configure("check")
-    try:
+    with reported(log):
+        read_launcher(options.launcher)
         found = lines(
             options.recipe, system=options.system, sweep_file=options.sweep, model=options.model, assignments=options.assignments
         )
-    except RecipeError as error:
-        log.error("error: %s", error)
-        sys.exit(EXIT_USER)
     print("\n".join(found))
 
 

@@ -7,13 +7,13 @@ file does not name its speakers.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from steps.core import config, files
-from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.errors import RecipeError
+from steps.core.failures import reported
 from steps.core.intact import damage
 from steps.core.lock import locked
 from steps.core.log import configure
@@ -113,17 +113,8 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="set aside what was made of another file of that name")
     options = parser.parse_args()
     log = configure("convert")
-    try:
+    with reported(log):
         made = convert(options.model, options.out, options.rate, force=options.force)
-    except RecipeError as error:
-        log.error("error: %s", error)
-        sys.exit(EXIT_USER)
-    except OSError as error:
-        known = files.as_recipe_error(error)
-        if known is None:
-            raise
-        log.error("error: %s", known)
-        sys.exit(EXIT_USER)
     log.info("%s: %s", "done" if made else "up to date", options.out)
 
 

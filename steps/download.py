@@ -25,7 +25,8 @@ from local.fetching.transfer import fetch
 from local.fetching.unpack import unpack
 from steps.core.config import load_layers
 from steps.core.errors import EXIT_USER, RecipeError
-from steps.core.files import as_recipe_error, read_json, write_json
+from steps.core.failures import as_recipe_error, make_folder
+from steps.core.files import read_json, write_json
 from steps.core.lock import locked
 from steps.core.log import configure
 
@@ -129,7 +130,7 @@ def _fetch_all(source: Source, archive: Archive, folder: Path, base: str, retrie
     for part in archive.parts or (archive,):
         path = folder / part.name
         if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             room, partly = shutil.disk_usage(folder).free, folder / f"{part.name}.part"
             needed = part.num_bytes - (partly.stat().st_size if partly.exists() else 0)
             if needed > room:
@@ -147,7 +148,7 @@ def _fetch_all(source: Source, archive: Archive, folder: Path, base: str, retrie
 
 def _check(archive: Archive, paths: list[Path], folder: Path, log: logging.Logger) -> None:
     """Compare with the checksum, unless these very files have been compared before."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     note = folder / f"{archive.name}.checked.json"
     state = {"md5": archive.md5, "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]}
     if note.is_file() and read_json(note) == state:
@@ -213,17 +214,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 check_lists(options.to, log)
             keep, retries = not options.remove_archives, options.retries
             download(source, options.to, options.subset, base=options.base, retries=retries, keep=keep, log=log)
-    except RecipeError as error:
-        log.error("error: %s", error)
+    except KeyboardInterrupt:
+        log.error("stopped; the same command goes on")
         return EXIT_USER
-    except OSError as error:
+    except Exception as error:
         known_error = as_recipe_error(error)
         if known_error is None:
             raise
         log.error("error: %s", known_error)
-        return EXIT_USER
-    except KeyboardInterrupt:
-        log.error("stopped; the same command goes on")
         return EXIT_USER
     return 0
 

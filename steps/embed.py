@@ -117,7 +117,7 @@ def work(job: Job, unit: str) -> None:
     try:
         device = chosen_device(s.device)
     except ValueError as error:
-        raise RecipeError(f"embed.{error}; set embed.device = cpu") from None
+        raise RecipeError(f"embed.{error}; add --set embed.device=cpu") from None
     try:
         model = build_model(job.settings.model, job.settings.features.num_bins)
         load_model(job.input("model") / "model.safetensors", model)

@@ -94,7 +94,9 @@ def work(job: Job, unit: str) -> None:
     genders = read_genders(folders[0] / "gender.txt") if s.method == "gender_gated" else None
     dev = manifests / "calibration" / "dev.txt"
     if not dev.is_file():
-        raise RecipeError(f"{dev}: not found; a fusion is trained on trials of held-out speakers: set prepare.dev_speakers")
+        raise RecipeError(
+            f"{dev}: not found; a fusion is trained on trials of held-out speakers: hold some out (prepare.dev_speakers)"
+        )
     held_out = _scored(job, dev, [folder / "calibration" for folder in folders], utt2spk, genders)
     fuse, about, text = _fit(job, held_out)
     decisions = Decisions(chosen=Threshold.chosen_on(fuse(held_out)[0], held_out.trials.is_target))
@@ -217,8 +219,8 @@ def read_genders(path: Path) -> dict[str, float]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise RecipeError(
-            f'{path}: not found; fuse.method = "gender_gated" needs predicted genders: set score.predict_gender = true for the '
-            "first system and run its stage 6 again"
+            f'{path}: not found; fuse.method = "gender_gated" needs predicted genders: for the '
+            "first system run stage 6 again with --set score.predict_gender=true"
         ) from None
     genders: dict[str, float] = {}
     for number, line in enumerate(lines, start=1):
@@ -257,7 +259,7 @@ def _scored(job: Job, path: Path, folders: list[Path], utt2spk: dict[str, str], 
         if not (folder / path.name).is_file() and path.parent.name == "calibration":
             raise RecipeError(
                 f"{folder / path.name}: not found; a fusion is trained on these scores of held-out speakers, which stage 6 "
-                "writes with score.calibrate = true: run it again so"
+                "writes with --set score.calibrate=true: run it again so"
             )
         scores, rows = match_scores(trials, folder / path.name, allow_missing=may_miss, list_name=str(path))
         column_N[rows] = scores

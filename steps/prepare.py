@@ -14,8 +14,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from local import audiomnist, cnceleb, folder, librispeech, speechocean762, timit, toy, vctk, voxceleb
+from steps.core.config import IfGiven
+from steps.core.errors import RecipeError
+from steps.core.faults import command_with
 from steps.core.stage import Job, Stage
 from steps.data.audio_content import CONTENT
+from steps.data.manifests import read_rates
+from steps.signal.settings import FEATURES
+
+SPEECH_SETS = ("train", "dev", "test")
 
 # Each corpus is one module with Settings, inventory, list_units, prepare_unit and merge; `prepare.type` chooses it. Where
 # `merge` checks each piece of a shard against the corpus as it now is, UNIT_SETTINGS names the settings that a shard depends on.
@@ -57,7 +64,23 @@ def work(job: Job, unit: str) -> None:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """Manifests and trials from all shards."""
-    CORPORA[job.settings.prepare.type].merge(job.settings.prepare, job.site, dict(units), job.out)
+    CORPORA[job.settings.prepare.type].merge(job.settings.prepare, job.site, dict(units), job.out, job.settings.features)
+
+
+def finish(job: Job) -> None:
+    """Refuse manifests whose sampling rates the features of this system cannot take, also where another system made them."""
+    features = job.settings.features
+    if features is None or features.resample:
+        return
+    for name, counts in read_rates(job.out).items():
+        odd = sorted(counts.keys() - {features.sampling_rate}) if name in SPEECH_SETS else []
+        if odd:
+            raise RecipeError(
+                f"{job.out / name}: {counts[odd[0]]} recordings have {odd[0]} Hz; expected features.sampling_rate = "
+                f"{features.sampling_rate} Hz; convert them, or add --set features.resample=true:\n"
+                f"    {command_with([('features.resample', True)])}",
+                repairs=[("features.resample", True)],
+            )
 
 
 def outdated(job: Job) -> str:
@@ -75,7 +98,9 @@ def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
 STAGE = Stage(
     name="prepare",
     version=1,
-    sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}},
+    # What the features are made from decides nothing here: audio of another rate is refused before hours of work.
+    sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}, "features": IfGiven(FEATURES)},
+    narrow=lambda tables: {"prepare": tables["prepare"]},
     outputs=("*/*.jsonl.gz", "trials/*.txt", "utt2spk", "roots.json"),
     optional=(CONTENT, "calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "*/shares", "audio"),
     work=work,
@@ -85,6 +110,7 @@ STAGE = Stage(
     goes_on=goes_on,
     outdated=outdated,
     recover=recover,
+    finish=finish,
 )
 
 if __name__ == "__main__":

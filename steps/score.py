@@ -151,8 +151,9 @@ def _training_set(job: Job, name: str) -> "Embedded":
     if not (job.input("embeddings") / name).is_dir():
         raise RecipeError(
             f"{job.input('embeddings')}: no embeddings of the set '{name}', which score.transforms, score.backend, score.norm or "
-            "score.adaptation need; give --backend DIR (the scores folder of the corpus the model was trained on), or set "
-            "score.transforms=[], score.backend=cosine and score.norm=none"
+            "score.adaptation need; put the folder scores of the corpus that the model was trained on beside the folder "
+            "model (or give it with --backend DIR), or add --set 'score.transforms=[]' --set score.backend=cosine "
+            "--set score.norm=none"
         )
     return _read(job, name)
 
@@ -219,7 +220,7 @@ def _calibrator(job: Job, scorer: "Scorer", elsewhere: Path | None, held_out: He
     if held_out is None:
         raise RecipeError(
             f"{job.input('manifests') / 'calibration' / 'dev.txt'}: there are no trials of held-out training speakers to "
-            "calibrate on; set prepare.dev_speakers, or score.calibrate = false (then actDCF and Cllr stay empty)"
+            "calibrate on; hold some out (prepare.dev_speakers), or add --set score.calibrate=false (actDCF and Cllr stay empty)"
         )
     try:
         calibrator.fit(held_out.rows, held_out.scores, held_out.dev, "dev")

@@ -95,7 +95,7 @@ def _check(job: Job) -> None:
     if monitored and not path.is_file():
         raise RecipeError(
             f"{path}: there are no trials of held-out training speakers, which train.patience, train.average_of = 'best', "
-            "train.decay = 'plateau' and train.monitor = 'one_shot' look at; set prepare.dev_speakers, or do without these"
+            "train.decay = 'plateau' and train.monitor = 'one_shot' look at; hold some out (prepare.dev_speakers), or do without"
         )
     if s.monitor == "one_shot":
         try:
@@ -114,7 +114,7 @@ def _device(name: str) -> "torch.device":
     try:
         return chosen_device(name)
     except ValueError as error:
-        raise RecipeError(f"train.{error}; set train.device = cpu") from None
+        raise RecipeError(f"train.{error}; add --set train.device=cpu") from None
 
 
 def merge(job: Job, units: dict[str, Path]) -> None:

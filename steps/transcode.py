@@ -202,8 +202,8 @@ def _refuse(settings: Settings, out: Path, bad: list[tuple[str, str, str]], num:
     shown = "; ".join(f"{path} {problem}" for _, path, problem in bad[:_NUM_SHOWN])
     raise RecipeError(
         f"{len(bad)} of {num} files cannot be transcoded: {shown}{'; ...' if len(bad) > _NUM_SHOWN else ''}; the whole list is "
-        f"in {out / PROBLEMS}; repair or remove them and give the same command again (what is done stays), or set "
-        'transcode.bad_audio = "exclude" and transcode.max_bad'
+        f"in {out / PROBLEMS}; repair or remove them and give the same command again (what is done stays), or add "
+        "--set transcode.bad_audio=exclude --set transcode.max_bad=SHARE"
     )
 
 

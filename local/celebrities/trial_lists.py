@@ -30,7 +30,7 @@ def find(wanted: str, places: list[Path]) -> dict[str, Path]:
     if not files:
         raise RecipeError(
             f"no trial list: looked for {', '.join(names)} in {', '.join(map(str, places))}; expected at least one; "
-            "put the lists that VoxCeleb's site offers there, or set prepare.trials to the names of others"
+            "put the lists that VoxCeleb's site offers there, or name others: --set prepare.trials=FILE"
         )
     found: dict[str, Path] = {}
     for path in files.values():
@@ -77,7 +77,7 @@ def check_published(path: Path, name: str, ids: frozenset[str], people: Mapping[
     if problem:
         raise RecipeError(
             f"{path}: is not the published list: {problem}; expected the file that VoxCeleb's site offers, as figures on "
-            'another one cannot be compared; give that one, rename yours, or set prepare.other_lists = "warn"'
+            "another one cannot be compared; give that one, rename yours, or add --set prepare.other_lists=warn"
         )
 
 

@@ -73,7 +73,7 @@ def trials_by_duration(
             raise RecipeError(
                 f"calibration trials of the dev speakers: found {len(kinds[0])} target and {len(kinds[1])} non-target trials of "
                 f"a {names[0]} and a {names[1]} utterance; expected some of both; change prepare.calibration_seconds or "
-                'prepare.dev_speakers, or set prepare.calibration = "pairs"'
+                "prepare.dev_speakers, or add --set prepare.calibration=pairs"
             )
         rows += [(*pair, label) for pairs, label in zip(kinds, (True, False), strict=True) for pair in pairs[:least]]
     enrol_ids, test_ids, labels = zip(*sorted(rows), strict=True)
@@ -94,8 +94,8 @@ def _classes(utterances: Iterable[Utterance], seconds: tuple[float, ...]) -> dic
         raise RecipeError(
             f"calibration trials of the dev speakers: {len(both)} speakers have short (from {seconds[0]:g} s on) and long (from "
             f"{seconds[1]:g} s on) utterances; expected two or more; found {counts['short']} short and {counts['long']} long "
-            f"ones, and {counts['shorter']} that are shorter; change prepare.calibration_seconds or prepare.dev_speakers, or set "
-            'prepare.calibration = "pairs"'
+            f"ones, and {counts['shorter']} that are shorter; change prepare.calibration_seconds or prepare.dev_speakers, or add "
+            "--set prepare.calibration=pairs"
         )
     return {name: {speaker: found[name][speaker] for speaker in both} for name in found}
 

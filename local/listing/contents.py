@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from local.listing.shards import Files, Listing, Opened
+from local.listing.shards import Files, Listing, Opened, record_of
 from steps.core.files import atomic_write
 from steps.core.log import progress
 from steps.data.audio_content import (
@@ -21,7 +21,6 @@ from steps.data.audio_content import (
     write_opened,
 )
 
-_FACTS = ("id", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # of a line, beside its file
 _NUM_SHOWN = 5
 _LOG = logging.getLogger("prepare")
 
@@ -34,24 +33,23 @@ def write(out: Path, opened: Iterable[Opened], listing: Listing, size: int, used
     write_content(out, ((each.kind, each.row.path, each.content) for each in opened if each.row.id in used))
     for kind, files in by_kind.items():
         for number, first in enumerate(range(0, len(files), size)):
-            lines = (_line(each, listing[kind].root_name) for each in files[first : first + size])
+            lines = (_line(each, listing[kind]) for each in files[first : first + size])
             write_opened(out, f"{kind}.{number:05d}", lines)
 
 
-def _line(each: Opened, root_name: str) -> Line:
-    facts = {"id": each.row.id} | {name: getattr(each, name) for name in _FACTS if name != "id"}
-    return Line(each.state, each.content, root_name, each.row.path, json.dumps(facts, sort_keys=True))
+def _line(each: Opened, files: Files) -> Line:
+    facts = record_of(each, files.channel)
+    return Line(facts.pop("state"), facts.pop("content"), files.root_name, facts.pop("path"), json.dumps(facts, sort_keys=True))
 
 
-def recover(listing: Listing, unit: str, manifests: Path, out: Path) -> bool:
+def recover(unit: str, manifests: Path, out: Path) -> bool:
     """Write `utterances.jsonl` of a shard from what finished manifests know of its files; False if they do not."""
     if unit not in opened_names(manifests, unit.rpartition(".")[0]):
         return False
-    kind = unit.rpartition(".")[0]
     with atomic_write(out / "utterances.jsonl") as file:
         for line in read_opened(manifests, unit):
-            record = json.loads(line.more) | {"kind": kind, "file": line.state, "content": line.content}
-            file.write(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n")
+            record = json.loads(line.more) | {"state": line.state, "content": line.content, "path": line.path}
+            file.write(json.dumps(record, sort_keys=True) + "\n")
     return True
 
 

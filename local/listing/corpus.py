@@ -16,8 +16,10 @@ from typing import ClassVar
 from local.listing import banks, calibration, contents, findings, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, site_root
+from local.listing.usable import FeatureRate, listing_faults, usable
 from steps.core.config import field
 from steps.core.errors import RecipeError
+from steps.core.faults import Faults
 from steps.data.audio import MONO
 from steps.data.enrolment import Models
 from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item
@@ -25,7 +27,7 @@ from steps.data.manifests import Utterance
 from steps.data.trials import Trials
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
-UNIT_SETTINGS = ("channel", "check_audio")  # what a shard depends on, besides the files themselves
+UNIT_SETTINGS = ("check_audio",)  # what a shard depends on, besides the files themselves
 
 _CHANNELS = {"mono": MONO, "first": 0, "second": 1}
 _CHOICES = {
@@ -35,7 +37,6 @@ _CHOICES = {
     "channel": tuple(_CHANNELS),
     "check_audio": shards.CHECK_AUDIO,
 }
-_NUM_SHOWN = 5
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
@@ -167,7 +168,9 @@ def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
     _given_lists(settings, site)
     listing = _listing(settings, site)
     settings.check_rows(site_root(site, settings.root_name), listing["speech"].rows)
-    return shards.units(listing, SHARD_SIZE)
+    for error in listing_faults(listing):  # an error in `merge`, with all that is wrong beside it
+        _LOG.warning("will be refused: %s", error)
+    return shards.unit_names(listing, SHARD_SIZE)
 
 
 def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, out: Path) -> None:
@@ -183,47 +186,90 @@ def changed(settings: CorpusSettings, site: Mapping[str, str], manifests: Path, 
 
 def recover(settings: CorpusSettings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:
     """Do what `prepare_unit` does, from what finished manifests know of the files; False if they do not."""
-    return contents.recover(_listing(settings, site), unit, manifests, out)
+    return contents.recover(unit, manifests, out)
 
 
-def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mapping[str, Path], out: Path) -> None:
-    """Write manifests, trial lists, calibration trials, utt2spk, roots, and problems.tsv and remarks.tsv (findings.py)."""
+def merge(
+    settings: CorpusSettings,
+    site: Mapping[str, str],
+    unit_folders: Mapping[str, Path],
+    out: Path,
+    features: FeatureRate | None = None,
+) -> None:
+    """Write manifests, trial lists, calibration trials, utt2spk, roots, and problems.tsv and remarks.tsv (findings.py).
+
+    All that is wrong is collected, each check being made as if what the ones before found were repaired, and refused at once.
+
+    Args:
+        settings: of the corpus.
+        site: the folders of [site].
+        unit_folders: the shards.
+        out: the folder to write into.
+        features: what they are made from, where that is known.
+    """
     listing = _listing(settings, site)
-    opened = shards.read_units(listing, unit_folders, decode=settings.check_audio == "decode")
-    opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
-    hint = " (for files with two channels: prepare.channel)"
-    bad = findings.refuse_bad(opened, out, bad_audio=settings.bad_audio, max_bad=settings.max_bad, hint=hint)
-    channel = listing["speech"].channel
-    speech = [each.utterance(channel) for each in opened if each.kind == "speech" and not each.problem]
-    if settings.mixed_sampling_rates == "fail":
-        advice = 'prepare.mixed_sampling_rates = "allow" and features.resample = true'
-        shards.check_rates(speech, settings.sampling_rate, advice)
-    speech, few = _enough(settings, speech)
-    sets = _split(settings, speech, {each.row.id: each.row.split for each in opened if each.kind == "speech"})
-    nationalities = _nationalities(listing["speech"].rows)
-    gone = findings.left_out(opened, speech, BANKS)
-    with findings.explained(gone):
-        trials, enrolment = _trials(settings, site, sets["test"], nationalities, [each.utterance(channel) for each in gone])
-    found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
-    for num in settings.made_enrolment:
-        name = f"enrol{num}"
-        enrolment[name], found["trials"][name] = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
-    names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    with findings.explained(gone):
-        item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
+    faults = Faults(str(listing["speech"].root))
+    found = usable(settings, listing, unit_folders, out, features, faults)
+    gone = findings.left_out(found.opened, found.speech, BANKS)
+    sets: dict[str, list[Utterance]] = {}
+    with faults.collected():
+        sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
+    drawn = _drawn(settings, site, out, sets, gone, faults) if sets else None
+    if faults.found:
+        findings.write(out / findings.PROBLEMS, found.problems)
+    faults.check()
     item_lists.write_own(out, settings.own_items(site_root(site, settings.root_name), sets["test"]))
-    sets |= shards.bank_sets(opened)
-    contents.write(out, opened, listing, SHARD_SIZE, (each.id for name in sets for each in sets[name]))
+    sets |= shards.bank_sets(found.opened)
+    contents.write(out, found.opened, listing, SHARD_SIZE, (each.id for name in sets for each in sets[name]))
     root_names = {name: listing[name if name in BANKS else "speech"].root_name for name in sets}
-    shards.write_manifests(out, sets, root_names, found, bad + few)
-    shards.write_shares(out, opened)
-    shards.write_pairs(out / "spk2nationality", nationalities)
-    lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
-    said = findings.missing_trials(found["trials"], gone) + findings.remarks(opened, listing)
+    made = {"trials": drawn.trials, "calibration": drawn.calibration}
+    shards.write_manifests(out, sets, root_names, made, found.problems)
+    shards.write_shares(out, found.opened)
+    shards.write_pairs(out / "spk2nationality", drawn.nationalities)
+    lists.write_enrolment(out / "enrolment", drawn.enrolment, drawn.trials)
+    said = findings.missing_trials(drawn.trials, gone) + findings.remarks(found.opened, listing)
     findings.write(out / findings.REMARKS, said)
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
-    for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(opened))]:
+    for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(found.opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
+
+
+@dataclass(kw_only=True)
+class _Drawn:
+    """The lists of a corpus, and what they are drawn by."""
+
+    trials: dict[str, Trials]
+    enrolment: dict[str, Models]
+    calibration: dict[str, Trials]
+    nationalities: dict[str, str]
+
+
+def _drawn(
+    settings: CorpusSettings,
+    site: Mapping[str, str],
+    out: Path,
+    sets: Mapping[str, list[Utterance]],
+    gone: list[shards.Opened],
+    faults: Faults,
+) -> _Drawn:
+    """Return the lists, as far as `faults` lets them be drawn; those of items to cluster or to identify are written."""
+    rows, channel = _listing(settings, site)["speech"].rows, _CHANNELS[settings.channel]
+    drawn = _Drawn(trials={}, enrolment={}, calibration={}, nationalities={})
+    with faults.collected():
+        drawn.nationalities = _nationalities(rows)
+    with faults.collected(), findings.explained(gone):
+        left_out = [each.utterance(channel) for each in gone]
+        drawn.trials, drawn.enrolment = _trials(settings, site, sets["test"], drawn.nationalities, left_out)
+    with faults.collected():
+        drawn.calibration = _calibration(settings, sets.get("dev", []))
+    with faults.collected():
+        for num in settings.made_enrolment:
+            models, trials = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
+            drawn.enrolment[f"enrol{num}"], drawn.trials[f"enrol{num}"] = models, trials
+    names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    with faults.collected(), findings.explained(gone):
+        item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
+    return drawn
 
 
 def _given_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Path]:
@@ -276,21 +322,6 @@ def _bank_rows(settings: CorpusSettings, bank: str, root: Path) -> list[Row]:
     return banks.rows_of(bank, root, subfolders, replace_spaces=settings.replace_spaces, named=bool(several), advice=advice)
 
 
-def _enough(settings: CorpusSettings, utterances: list[Utterance]) -> tuple[list[Utterance], list[findings.Finding]]:
-    """Return (utterances of speakers who have enough, the others as problems), or refuse the others."""
-    few = splits.too_few(utterances, settings.min_utterances)
-    if few and settings.few_utterances == "fail":
-        shown = ", ".join(f"{speaker} ({num})" for speaker, num in list(few.items())[:_NUM_SHOWN])
-        raise RecipeError(
-            f"{len(few)} speakers have fewer than prepare.min_utterances = {settings.min_utterances} utterances: {shown}"
-            f"{', ...' if len(few) > _NUM_SHOWN else ''}; add recordings, check prepare.speaker_level, set "
-            'prepare.few_utterances = "exclude", or lower prepare.min_utterances'
-        )
-    what = f"its speaker has fewer than {settings.min_utterances} utterances"
-    left_out = [("speech", item.path, what) for item in utterances if item.speaker in few]
-    return [utterance for utterance in utterances if utterance.speaker not in few], left_out
-
-
 def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping[str, str]) -> dict[str, list[Utterance]]:
     """Return the utterances of train, dev and test; a set that is empty is not there, but test always is."""
     sets: dict[str, list[Utterance]] = defaultdict(list)
@@ -307,7 +338,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         if name not in SETS:
             raise RecipeError(
                 f"{utterance.path}: split '{name}'; expected {', '.join(SETS)} for each utterance, as prepare.split = "
-                f'"{settings.split}" says; complete the table, or set prepare.split'
+                f'"{settings.split}" says; complete the table, or add --set prepare.split=made (or test)'
             )
         sets[name].append(utterance)
     splits.check_disjoint(sets)
@@ -316,7 +347,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
     sets["train"] = splits.of_genders(sets["train"], settings.train_genders) if sets.get("train") else []
     if not sets.get("test"):
-        raise RecipeError('no utterance is test data; set prepare.test_speakers, or prepare.split = "test"')
+        raise RecipeError("no utterance is test data; add --set prepare.test_speakers=0.2, or --set prepare.split=test")
     return {name: sets[name] for name in SETS if sets.get(name)}
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from steps.core.config import option
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.manifests import Utterance
@@ -53,8 +54,17 @@ def with_short_ones(opened: Iterable["Opened"], min_duration: float, banks: Iter
     return [judged(each) for each in opened]
 
 
-def refuse_bad(opened: list["Opened"], out: Path, *, bad_audio: str, max_bad: float, hint: str = "") -> list[Finding]:
+def refuse_bad(
+    opened: list["Opened"], out: Path, *, bad_audio: str, max_bad: float, first: list["Opened"] | None = None
+) -> list[Finding]:
     """Return the problems of the bad files where they are to be left out, and say so.
+
+    Args:
+        opened: all files.
+        out: gets problems.tsv where they are refused.
+        bad_audio: "fail" or "exclude".
+        max_bad: share of all files.
+        first: the same files where prepare.channel = "first" would take one channel of several; None: it would change nothing.
 
     Raises:
         RecipeError: there are some and bad_audio is "fail", they are more than the share `max_bad` of all, or all of a kind.
@@ -62,7 +72,7 @@ def refuse_bad(opened: list["Opened"], out: Path, *, bad_audio: str, max_bad: fl
     bad = problems(opened)
     if not bad:
         return bad
-    emptied = sorted({kind for kind, _, _ in bad} - {each.kind for each in opened if not each.problem})
+    emptied = _emptied(opened)
     if bad_audio == "exclude" and len(bad) / len(opened) <= max_bad and not emptied:
         _LOG.warning("%d of %d audio files are left out (%s); see %s", len(bad), len(opened), _kinds(bad), PROBLEMS)
         return bad
@@ -70,11 +80,34 @@ def refuse_bad(opened: list["Opened"], out: Path, *, bad_audio: str, max_bad: fl
     shown = "; ".join(f"{printable(path)} {what}" for _, path, what in bad[:_NUM_SHOWN])
     limit = f" (prepare.max_bad = {max_bad:g})" if bad_audio == "exclude" else ""
     limit = f" (so that none is left of: {', '.join(emptied)})" if emptied else limit
+    repairs = _repairs(opened, first, bad_audio, max_bad)
+    options = "".join(f" {option(name, value)}" for name, value in repairs)
+    advice = f"repair or remove them, or add{options}" if repairs else "repair or remove them (prepare.bad_audio says no more)"
     raise RecipeError(
         f"{len(bad)} of {len(opened)} audio files cannot be used{limit}: {shown}{'; ...' if len(bad) > _NUM_SHOWN else ''}; "
-        f'the whole list is in {out / PROBLEMS}; repair or remove them, or set prepare.bad_audio = "exclude" and '
-        f"prepare.max_bad{hint}"
+        f"in all {_kinds(bad)}; the whole list is in {out / PROBLEMS}; {advice}",
+        repairs=repairs,
     )
+
+
+def _emptied(opened: Iterable["Opened"]) -> list[str]:
+    """The kinds of files of which none is good."""
+    opened = list(opened)
+    return sorted({each.kind for each in opened} - {each.kind for each in opened if not each.problem})
+
+
+def _repairs(opened: list["Opened"], first: list["Opened"] | None, bad_audio: str, max_bad: float) -> list[tuple[str, Any]]:
+    """Settings with which the good files are used and the others left out; none where a kind of files would be lost."""
+    left = opened if first is None else first
+    num = len(problems(left))
+    if _emptied(left):
+        return []
+    repairs: list[tuple[str, Any]] = [] if first is None else [("prepare.channel", "first")]
+    if num and bad_audio != "exclude":
+        repairs.append(("prepare.bad_audio", "exclude"))
+    if num / len(left) > max_bad:
+        repairs.append(("prepare.max_bad", next(share / 100 for share in range(1, 101) if num / len(left) <= share / 100)))
+    return repairs
 
 
 def left_out(opened: Iterable["Opened"], kept: Iterable[Utterance], banks: Iterable[str]) -> list["Opened"]:
@@ -107,7 +140,9 @@ def missing_trials(lists: Mapping[str, Trials], gone: Iterable["Opened"]) -> lis
         if num:
             what = f"{num} of {len(trials)} trials name files that are left out"
             found.append(("trials", name, what))
-            _LOG.warning("trial list %s: %s; stage 6 refuses them, or counts them with score.allow_missing = true", name, what)
+            _LOG.warning(
+                "trial list %s: %s; stage 6 refuses them, or counts them with --set score.allow_missing=true", name, what
+            )
     return found
 
 
@@ -155,5 +190,5 @@ def write(path: Path, found: Iterable[Finding]) -> None:
 
 def _kinds(found: Iterable[Finding]) -> str:
     """How often each thing was found, without its figures."""
-    counts = Counter(_FIGURES.sub("N", what.partition(":")[0].partition(" (")[0]) for _, _, what in found)
+    counts = Counter(_FIGURES.sub("N", re.split(r":| \(|, ", what, maxsplit=1)[0]) for _, _, what in found)
     return ", ".join(f"{num} x {what}" for what, num in counts.most_common(_NUM_SHOWN))

@@ -52,7 +52,7 @@ class PublishedSettings(CorpusSettings):
             if self.wrong_counts == "refuse" and not is_equal and not is_small_shortfall(found, expected):
                 raise RecipeError(
                     f"{root}: {name}: {text}; this is another corpus, or a part of it; expected the documented numbers; complete "
-                    'it (python -m steps.download says how), correct --data DIR, or set prepare.wrong_counts = "warn" to take '
+                    "it (python -m steps.download says how), correct --data DIR, or add --set prepare.wrong_counts=warn to take "
                     "what is there"
                 )
 

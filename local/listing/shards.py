@@ -12,16 +12,19 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 
 from local.listing import findings
 from local.listing.files import SETS, Row
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
-from steps.data.audio import inspect_audio
+from steps.data.audio import MONO, inspect_audio
 from steps.data.audio_content import content_of, state_of
-from steps.data.manifests import Utterance, check_ids, write_roots, write_set, write_utt2spk
+from steps.data.ids import check_ids
+from steps.data.manifests import Utterance, write_rates, write_roots, write_set, write_utt2spk
+from steps.data.names import printable
 from steps.data.trials import Trials, write_trials
 
 BANKS = ("noise", "music", "rir", "babble")
@@ -30,7 +33,7 @@ CHECK_AUDIO = ("decode", "header")
 
 _ROW_FIELDS = sorted(field.name for field in fields(Row))
 _WHERE_SAID = ("nationality", "share")  # count in an inventory only where they say something: most corpora have none
-_FOUND = ("content", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
+_FOUND = ("state", "content", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,12 @@ class Opened:
     remark: str = ""  # several between "; "
     content: str = ""  # begin of the SHA-256 of its bytes, see steps/data/audio_content.py
     state: str = ""  # size, time and inode
+
+    def judged(self, channel: int) -> "Opened":
+        """Return the same file, with more than one channel as its problem where it must have one (MONO)."""
+        if channel != MONO or self.num_channels < 2:
+            return self
+        return replace(self, problem=f"has {self.num_channels} channels, expected one")
 
     def utterance(self, channel: int) -> Utterance:
         """Return the whole file as an utterance."""
@@ -131,11 +140,14 @@ def units(listing: Listing, size: int) -> list[str]:
     Raises:
         RecipeError: an id is there twice, or cannot be used.
     """
-    names = []
-    for kind, found in listing.items():
+    for found in listing.values():
         check_ids(((row.id, row.speaker, row.path) for row in found.rows), str(found.root))
-        names += [f"{kind}.{number:05d}" for number in range(-(-len(found.rows) // size))]
-    return sorted(names)
+    return unit_names(listing, size)
+
+
+def unit_names(listing: Listing, size: int) -> list[str]:
+    """Return the names `<kind>.<number>` of the shards of `size` files, whatever their ids are."""
+    return sorted(f"{kind}.{number:05d}" for kind, found in listing.items() for number in range(-(-len(found.rows) // size)))
 
 
 def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool) -> None:
@@ -145,45 +157,65 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
     opened = []
     with atomic_write(out / "utterances.jsonl") as file:
         for row in found.rows[first : first + size]:
-            opened.append(_open(kind, row, found.root / row.path, found.channel, decode))
-            values = {name: getattr(opened[-1], name) for name in _FOUND}
-            line = {"kind": kind, "id": row.id, "file": opened[-1].state} | values
-            file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+            each = _open(kind, row, found.root / row.path, found.channel, decode)
+            file.write(json.dumps(record_of(each, found.channel), sort_keys=True) + "\n")
+            opened.append(each.judged(found.channel))
     findings.write(out / findings.PROBLEMS, findings.problems(opened))
 
 
+def record_of(each: Opened, channel: int) -> dict:
+    """Return what a shard says of a file that was opened for a channel (MONO: as for the first one)."""
+    facts = {"kind": each.kind, "id": each.row.id, "path": each.row.path, "channel": max(0, channel)}
+    return facts | {name: getattr(each, name) for name in _FOUND}
+
+
 def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bool) -> list[Opened]:
-    """Return every file, opened: as the shards say, but bad files and files changed since are opened (once more)."""
+    """Return every file, opened: as the shards say, but bad files and files changed since are opened (once more).
+
+    With MONO a file of several channels is opened as if its first one had been asked for; `Opened.judged` refuses it.
+    """
     opened = []
     for kind, found in listing.items():
         known = _Records(folder for unit, folder in sorted(unit_folders.items()) if unit.rpartition(".")[0] == kind)
         for row in found.rows:
-            path, record = found.root / row.path, known.pop(row.id)
-            state = "" if record is None else record.pop("file")
-            if record is None or record["problem"] or state != state_of(path):
+            path, record = found.root / row.path, known.pop(row)
+            if record is None or not _serves(record, path, found.channel):
                 opened.append(_open(kind, row, path, found.channel, decode))
             else:
-                opened.append(Opened(kind=kind, row=row, state=state, **record))
+                opened.append(Opened(kind=kind, row=row, **{name: record[name] for name in _FOUND}))
     return opened
+
+
+def _serves(record: Mapping, path: Path, channel: int) -> bool:
+    """Return whether what a shard says of a file still holds, also of another channel than it was asked for."""
+    same_channel = record.get("channel") == max(0, channel)
+    return not record["problem"] and record["state"] == state_of(path) and same_channel
 
 
 class _Records:
     """What the shards of a kind found out. They have the order of the rows, so that few records wait at a time for theirs."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._lines = (line for folder in folders for line in _lines(folder / "utterances.jsonl"))
-        self._waiting: dict[str, dict] = {}
+        lines = (json.loads(line) for folder in folders for line in _lines(folder / "utterances.jsonl"))
+        self._groups = groupby(lines, key=lambda record: record.get("path", ""))
+        self._waiting: dict[str, list[dict]] = {}
 
-    def pop(self, row_id: str) -> dict | None:
-        """Return the record of a file, None if no shard had it; then all the others are in memory."""
-        while row_id not in self._waiting:
-            line = next(self._lines, None)
-            if line is None:
+    def pop(self, row: Row) -> dict | None:
+        """Return the record of a file, None if no shard had it; then all the others are in memory.
+
+        A file that stands in one row alone is the same under another id, as when blanks are replaced.
+        """
+        while row.path not in self._waiting:
+            path, group = next(self._groups, ("", ()))
+            if not path:
                 return None
-            record = json.loads(line)
-            del record["kind"]
-            self._waiting[record.pop("id", "")] = record
-        return self._waiting.pop(row_id)
+            self._waiting[path] = list(group)
+        records = self._waiting[row.path]
+        same = [record for record in records if record["id"] == row.id]
+        if len(records) == 1:
+            del self._waiting[row.path]
+            return records[0]
+        return same[0] if same else None
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -191,19 +223,53 @@ def _lines(path: Path) -> Iterator[str]:
         yield from file
 
 
-def check_rates(utterances: Iterable[Utterance], expected: int, advice: str) -> None:
-    """Raise a RecipeError if a file has another sampling rate than expected (0: than most of them)."""
+def rate_fault(utterances: Iterable[Utterance], expected: int, wanted: int = 0) -> RecipeError | None:
+    """Return what is wrong with the sampling rates (Hz), None if nothing is.
+
+    Args:
+        utterances: to look at.
+        expected: of all files; 0: they may differ.
+        wanted: that the features are made from, and do not convert to; 0: any.
+    """
     utterances = list(utterances)
     counts = Counter(utterance.sampling_rate for utterance in utterances)
-    expected = expected or (counts.most_common(1)[0][0] if counts else 0)
-    if set(counts) <= {expected}:
-        return
-    first = next(utterance for utterance in utterances if utterance.sampling_rate != expected)
+    odd = [each for each in utterances if expected and each.sampling_rate != expected]
+    strange = [each for each in utterances if wanted and each.sampling_rate != wanted]
+    if not odd and not strange:
+        return None
+    first = (odd or strange)[0]
+    told = f"sampling rates: expected {expected} Hz in all files" if odd else "sampling rates"
+    if strange and not (odd and expected == wanted):
+        told += f"{' and' if odd else ': expected'} features.sampling_rate = {wanted} Hz"
+    repairs = [("prepare.mixed_sampling_rates", "allow")] if odd else []
+    repairs.append(("features.resample", True))
+    options = " ".join(f"--set {name}={str(value).lower()}" for name, value in repairs)
     found = ", ".join(f"{rate} Hz in {count} files" for rate, count in sorted(counts.items()))
-    raise RecipeError(
-        f"sampling rates: expected {expected} Hz in all files, found {found}; for example {first.path} has "
-        f"{first.sampling_rate} Hz; convert the files, or set {advice}"
+    hint = ""
+    if wanted > max(counts):
+        hint = f" (or, before anything is trained, make the features from {max(counts)} Hz, as such audio has no upper bands)"
+    return RecipeError(
+        f"{told}, found {found}; for example {printable(first.path)} has {first.sampling_rate} Hz; convert the "
+        f"files, or add {options}{hint}",
+        repairs=repairs,
     )
+
+
+def check_rates(utterances: Iterable[Utterance], expected: int, advice: str, wanted: int = 0) -> None:
+    """Raise a RecipeError if a file has another sampling rate than expected (0: than most of them), or than `wanted`."""
+    utterances = list(utterances)
+    fault = rate_fault(utterances, expected or usual_rate(utterances))
+    if fault is not None:
+        raise RecipeError(f"{str(fault).rpartition(', or add')[0]}, or change {advice}")
+    fault = rate_fault(utterances, 0, wanted)
+    if fault is not None:
+        raise fault
+
+
+def usual_rate(utterances: Iterable[Utterance]) -> int:
+    """Return the sampling rate (Hz) of most of them; 0 if there are none."""
+    counts = Counter(utterance.sampling_rate for utterance in utterances)
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def bank_sets(opened: Iterable[Opened]) -> dict[str, list[Utterance]]:
@@ -236,6 +302,7 @@ def write_manifests(
     for name, utterances in sets.items():
         write_set(out / name, utterances)
     write_roots(out, root_names)
+    write_rates(out, sets)
     utterances = [utterance for name in SETS for utterance in sets.get(name, [])]
     write_utt2spk(out / "utt2spk", utterances)
     write_pairs(out / "spk2gender", {utterance.speaker: utterance.gender for utterance in utterances})
@@ -256,7 +323,7 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
 
 def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
     state = state_of(path)  # taken first: what is changed while it is open counts as changed
-    info, problem, remark = inspect_audio(path, decode=decode, channel=channel)
+    info, problem, remark = inspect_audio(path, decode=decode, channel=max(0, channel))
     return Opened(
         kind=kind,
         row=row,
@@ -274,6 +341,6 @@ def _size(path: Path) -> int:
     """Return the size of a file in bytes; -1 where there is none."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1

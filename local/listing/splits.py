@@ -8,6 +8,11 @@ from steps.core.errors import RecipeError
 from steps.core.rng import generator
 from steps.data.manifests import Utterance
 
+_ADVICE = {  # by what is drawn
+    "test": "lower the number with --set prepare.test_speakers=NUMBER, or test all of them with --set prepare.split=test",
+    "dev": "hold none out with --set prepare.dev_speakers=0 (nothing is calibrated then: --set score.calibrate=false), or count "
+    "speakers with fewer utterances with --set prepare.dev_min_utterances=NUMBER",
+}
 _NUM_SHOWN = 5
 _LOG = logging.getLogger("prepare")
 
@@ -39,9 +44,9 @@ def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utteranc
     num = round(share) if share >= 1 or share == 0 else max(2, round(share * len(eligible)))
     if share > 0 and not num <= min(len(eligible), len(counts) - 1):
         raise RecipeError(
-            f"{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
-            f"utterances ({len(counts)} speakers in all); expected that one is left over; change "
-            f"prepare.{purpose}_speakers{' or prepare.dev_min_utterances' if purpose == 'dev' else ''}, or add speakers"
+            f"prepare.{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
+            f"utterances ({len(counts)} speakers {'to train on' if purpose == 'dev' else 'in all'}); expected that one is left "
+            f"over; add speakers, or {_ADVICE.get(purpose, f'lower prepare.{purpose}_speakers')}"
         )
     members: dict[tuple[str, str], list[str]] = defaultdict(list)
     for speaker in eligible:
@@ -86,7 +91,7 @@ def of_genders(train: list[Utterance], genders: Iterable[str]) -> list[Utterance
     if sum(len(speakers[each]) for each in wanted) < 2:
         raise RecipeError(
             f"prepare.train_genders = {sorted(wanted)}: expected at least two training speakers of these, found "
-            f"{counts or 'nobody'}; give the corpus's genders (metadata), or leave the setting out"
+            f"{counts or 'nobody'}; give the corpus's genders (--set prepare.metadata=FILE), or leave the setting out"
         )
     num = len({utterance.speaker for utterance in kept})
     _LOG.info("trained on: %d utterances of %d speakers of gender %s (of: %s)", len(kept), num, "/".join(sorted(wanted)), counts)
@@ -112,8 +117,8 @@ def check_disjoint(sets: Mapping[str, Iterable[Utterance]]) -> None:
     if shared:
         raise RecipeError(
             f"{len(shared)} speakers are in two sets, first {', '.join(list(shared.values())[:_NUM_SHOWN])}; expected each "
-            "speaker in one set, or a system would be tested on those it was trained on; correct the split, or set "
-            "prepare.speaker_level"
+            "speaker in one set, or a system would be tested on those it was trained on; correct the split, or say "
+            "which folder is the speaker: --set prepare.speaker_level=NUMBER"
         )
 
 

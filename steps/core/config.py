@@ -9,6 +9,8 @@ import dataclasses
 import difflib
 import json
 import math
+import re
+import shlex
 import tomllib
 import types
 import typing
@@ -16,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from steps.core.errors import RecipeError
+from steps.core.errors import RecipeError, together
 
 # Every section that a system's file may hold; a stage reads some and ignores the rest.
 SECTIONS = (
@@ -27,6 +29,13 @@ SECTIONS = (
 SITE_FILE = Path("conf/site.toml")  # of this machine, not of the repository
 
 Section = type | Mapping[str, type]  # a dataclass, or dataclasses by the value of the key `type`
+
+
+@dataclasses.dataclass(frozen=True)
+class IfGiven:
+    """A section that a stage only looks at where it is given; None otherwise. `Stage.narrow` keeps it out of the plan."""
+
+    kind: Section
 
 
 def field(default: Any = dataclasses.MISSING, *, decides: bool = True) -> Any:
@@ -61,9 +70,15 @@ def load_layers(files: Sequence[Path], assignments: Sequence[str] = ()) -> Layer
     layers = Layers()
     for file in files:
         _merge_file(layers, file, ())
+    wrong = []
     for assignment in assignments:
-        section, key, value = _parse_assignment(assignment)
-        layers.merge({section: {key: value}}, f"--set {assignment}")
+        try:
+            section, key, value = _parse_assignment(assignment)
+            layers.merge({section: {key: value}}, f"--set {assignment}")
+        except RecipeError as error:
+            wrong.append(error)
+    if wrong:
+        raise RecipeError(together("settings", wrong))
     return layers
 
 
@@ -108,9 +123,17 @@ def assignment_text(name: str, value: Any) -> str:
     return f"{name}={_toml_value(value)}"
 
 
+def option(name: str, value: Any) -> str:
+    """Return `--set section.key=value` as it is typed in a shell."""
+    is_plain = isinstance(value, str) and _parse_assignment(f"{name}={value}")[2] == value
+    return f"--set {shlex.quote(f'{name}={value}' if is_plain else assignment_text(name, value))}"
+
+
 def build(section: str, kind: Section, layers: Layers) -> Any:
     """The dataclass instance of one section. Raises RecipeError for an unknown key, wrong type or missing value."""
     table = dict(layers.tables.get(section, {}))
+    if isinstance(kind, IfGiven):
+        return build(section, kind.kind, layers) if table else None
 
     def where(key: str) -> str:
         return layers.origin.get((section, key), f"[{section}]")
@@ -120,16 +143,20 @@ def build(section: str, kind: Section, layers: Layers) -> Any:
             raise RecipeError(f"[{section}]: 'type' is missing; it must be one of {', '.join(kind)}")
         chosen = table["type"]
         if not isinstance(chosen, str) or chosen not in kind:
-            raise RecipeError(
-                f"{where('type')}: {section}.type = {chosen!r}; expected one of {', '.join(kind)}{_nearest(str(chosen), kind)}"
-            )
+            raise RecipeError(f"{where('type')}: {section}.type = {chosen!r}; expected {_choices(chosen, kind)}")
         kind = kind[chosen]
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    wrong = []
     for key, value in table.items():
-        if key not in fields:
-            raise RecipeError(f"{where(key)}: unknown setting {section}.{key}{_nearest(key, fields)}")
-        table[key] = _convert(value, hints[key], f"{where(key)}: {section}.{key}")
+        try:
+            if key not in fields:
+                raise RecipeError(f"{where(key)}: unknown setting {section}.{key}{_nearest(key, fields)}")
+            table[key] = _convert(value, hints[key], f"{where(key)}: {section}.{key}")
+        except RecipeError as error:
+            wrong.append(error)
+    if wrong:
+        raise RecipeError(together(f"[{section}]", wrong))
     missing = [f.name for f in fields.values() if f.name not in table and _has_no_default(f)]
     if missing:
         raise RecipeError(f"[{section}]: no value for {', '.join(missing)}; set it in the system's file or with --set")
@@ -137,7 +164,7 @@ def build(section: str, kind: Section, layers: Layers) -> Any:
         return kind(**table)
     except ValueError as error:
         origins = ", ".join(sorted({where(key) for key in table})) or "defaults"
-        raise RecipeError(f"[{section}] ({origins}): {error}") from None
+        raise RecipeError(f"[{section}] ({origins}): {error}{_meant(str(error))}") from None
 
 
 def _has_no_default(f: dataclasses.Field) -> bool:
@@ -166,7 +193,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     elif origin is typing.Literal:
         if value in typing.get_args(hint):
             return value
-        raise RecipeError(f"{where} = {value!r}; expected one of {', '.join(map(str, typing.get_args(hint)))}")
+        raise RecipeError(f"{where} = {value!r}; expected {_choices(value, typing.get_args(hint))}")
     elif hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif hint is int and isinstance(value, bool):
@@ -202,15 +229,16 @@ def site_roots(layers: Layers) -> dict[str, str]:
 
 
 def deciding(settings: Any) -> dict[str, Any]:
-    """The fields of a settings object that decide numbers, as plain values for hashing and for TOML."""
-    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings) if f.metadata.get("decides", True)}
+    """The fields of a settings object (None: it has none) that decide numbers, as plain values for hashing and for TOML."""
+    fields = dataclasses.fields(settings) if settings is not None else ()
+    return {f.name: _plain(getattr(settings, f.name)) for f in fields if f.metadata.get("decides", True)}
 
 
 def defaults(settings: Any) -> dict[str, Any]:
     """The deciding fields of a settings object that have a default, with that default, as plain values."""
     return {
         f.name: _plain(f.default)
-        for f in dataclasses.fields(settings)
+        for f in (dataclasses.fields(settings) if settings is not None else ())
         if f.metadata.get("decides", True) and f.default is not dataclasses.MISSING
     }
 
@@ -244,3 +272,18 @@ def _toml_value(value: Any) -> str:
 def _nearest(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _meant(message: str) -> str:
+    """Return which of the words that a message lists as allowed looks most like the one that it says was found."""
+    listed = re.search(r"expected (?:one|some) of (.*),? found \W*([\w.+-]+)", message, re.DOTALL)
+    close = difflib.get_close_matches(listed[2], re.findall(r"[\w.+-]+", listed[1]), n=1, cutoff=0.5) if listed else []
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _choices(found: Any, known: Any) -> str:
+    """Return "one of ..." with those that look most like what was found first, and which of them was probably meant."""
+    names = [str(each) for each in known]
+    close = difflib.get_close_matches(str(found), names, n=3, cutoff=0.5)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"one of {', '.join([*close, *(name for name in names if name not in close)])}{meant}"

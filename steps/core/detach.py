@@ -10,12 +10,12 @@ import contextlib
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from steps.core import slurm
-from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.errors import RecipeError
+from steps.core.failures import make_folder, reported
 from steps.core.launch import log_path
 from steps.core.launchers import read_launcher
 from steps.core.log import configure
@@ -32,7 +32,7 @@ def detach(launcher_name: str, folder: Path, start: Path, words: list[str]) -> t
     launcher = read_launcher(launcher_name)
     name = f"run-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     own = folder / name
-    own.mkdir(parents=True)
+    make_folder(own)
     log = log_path(own, 0)
     if not isinstance(launcher, Slurm) or launcher.detach == "here":
         with open(log, "ab") as file:
@@ -69,13 +69,10 @@ def main() -> None:
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     log = configure("detach")
-    try:
+    with reported(log):
         name, path = detach(
             options.launcher, options.folder, options.start, [each for each in options.words if each != "--detach"]
         )
-    except RecipeError as error:
-        log.error("error: %s", error)
-        sys.exit(EXIT_USER)
     print(f"{name}; log: {path}\n./run.sh --status shows how far it is (with the same --recipe and --exp)")
 
 

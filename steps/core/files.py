@@ -128,8 +128,8 @@ def as_recipe_error(error: OSError) -> RecipeError | None:
         return RecipeError(f"{where}: {error.strerror}; nothing finished was lost: make room and rerun")
     if error.errno in (errno.EIO, errno.ESTALE):
         return RecipeError(f"{where}: {error.strerror}; the disk or the network behind it fails: repair it and rerun")
-    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
-        return RecipeError(f"{where}: {error.strerror}; choose another path")
+    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return RecipeError(f"{where}: {error.strerror}; choose another path (that of the results: --exp)")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RecipeError(f"{where}: {error.strerror}; the account that runs this needs the right to use it")
     return None

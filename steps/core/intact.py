@@ -61,10 +61,10 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
         )
 
 
-def check_model(option: str, folder: Path) -> None:
+def check_model(option: str, *folders: Path) -> None:
     """Raise a RecipeError if a model or a back end that somebody brings is not what its stamp says; without one, all is well."""
-    if (folder / STAMP).is_file():
-        wrong = damage(folder, read_stamp(folder))
+    for folder in folders:
+        wrong = damage(folder, read_stamp(folder)) if (folder / STAMP).is_file() else {}
         if wrong:
             raise RecipeError(
                 f"{option} {folder}: is not as it was left: {shown(wrong)}; put the files back, or, if the change is meant, "

@@ -13,6 +13,7 @@ from typing import Any
 
 from steps.core import slurm
 from steps.core.errors import RecipeError
+from steps.core.failures import make_folder
 
 _HIDDEN = "hidden"  # a process of another user, where /proc shows only one's own (hidepid)
 
@@ -27,10 +28,7 @@ def locked(out: Path) -> Iterator[None]:
     Raises RecipeError naming the holder otherwise.
     """
     path = out.with_name(out.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise RecipeError(f"{path.parent}: is a file, expected a folder to make {out.name} in; choose another --out") from None
+    make_folder(path.parent)
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid()), "pids": _pid_namespace()}
     holder |= {"user": os.getuid()} | _own_job()
     _acquire(path, json.dumps(holder), out)

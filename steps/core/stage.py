@@ -30,6 +30,7 @@ from typing import Any
 from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
+from steps.core.failures import as_recipe_error, quiet_threads
 from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage
 from steps.core.interrupts import end_on_sigterm
 from steps.core.launch import Local, PartsFailed
@@ -133,6 +134,7 @@ class Stage:
         """Run from the command line and exit: 0 done or up to date, 2 the user can repair it, 1 a bug."""
         log = configure(self.name)
         end_on_sigterm()
+        quiet_threads()
         began = time.monotonic()
         try:
             status = run(self, sys.argv[1:], log)
@@ -145,8 +147,8 @@ class Stage:
         except KeyboardInterrupt:
             log.error("interrupted; what was finished is kept, and a rerun goes on from there")
             status = EXIT_USER
-        except OSError as error:
-            known = files.as_recipe_error(error)
+        except Exception as error:
+            known = as_recipe_error(error)
             if known is None:
                 raise
             log.error("error: %s", known)

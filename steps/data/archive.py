@@ -22,8 +22,8 @@ from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.ark_rows import read_rows
 from steps.data.compressed import Coding, column_bytes, unpack_codes, unpack_steps
+from steps.data.ids import is_valid_id
 from steps.data.kaldi_format import HEADER_BYTES, pack_array, pack_wave, parse_header, sampling_rate_of
-from steps.data.manifests import is_valid_id
 from steps.data.strings import Labels, Strings
 
 FEATS_SCP = "feats.scp"

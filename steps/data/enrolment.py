@@ -12,7 +12,8 @@ import numpy as np
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
-from steps.data.manifests import Utterance, is_valid_id
+from steps.data.ids import is_valid_id
+from steps.data.manifests import Utterance
 from steps.data.trials import MAX_PAIRS, Trials
 
 Models = dict[str, tuple[str, ...]]  # model id -> ids of its utterances

@@ -23,12 +23,13 @@ from typing import Any
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write, read_json, write_json
-from steps.data.names import MAX_BYTES, is_text, lookalikes, printable
+from steps.data.ids import check_ids
 from steps.data.strings import Labels, Strings
 
 RECORDINGS = "recordings.jsonl.gz"
 SUPERVISIONS = "supervisions.jsonl.gz"
 ROOTS = "roots.json"
+RATES = "sampling_rates.json"
 UTT2SPK = "utt2spk"
 GENDERS = ("", "f", "m")
 
@@ -173,6 +174,24 @@ def write_roots(out: Path, roots: Mapping[str, str]) -> None:
     write_json(out / ROOTS, dict(roots))
 
 
+def write_rates(out: Path, sets: Mapping[str, Iterable[Utterance]]) -> None:
+    """Write `sampling_rates.json`: set -> rate (Hz) -> number of recordings."""
+    rates = {name: Counter(str(each.sampling_rate) for each in utterances) for name, utterances in sets.items()}
+    write_json(out / RATES, {name: dict(counts) for name, counts in rates.items()})
+
+
+def read_rates(manifests: Path) -> dict[str, dict[int, int]]:
+    """Return set -> sampling rate (Hz) -> number of recordings; empty where an older stage 1 did not write them."""
+    path = manifests / RATES
+    found = read_json(path) if path.is_file() else {}
+    try:
+        return {name: {int(rate): int(num) for rate, num in counts.items()} for name, counts in found.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise RecipeError(
+            f"{path}: expected set -> rate -> number, found {str(found)[:100]}; run stage 1 (prepare) again with --force"
+        ) from None
+
+
 def read_roots(manifests: Path) -> dict[str, str]:
     """Return set name -> root name."""
     path = manifests / ROOTS
@@ -257,54 +276,6 @@ def check_utterances(utterances: Iterable[Utterance], where: str) -> None:
     check_ids(((utterance.id, utterance.speaker, utterance.path) for utterance in utterances), where)
     for utterance in utterances:
         _check_values(utterance, where)
-
-
-def check_ids(rows: Iterable[tuple[str, str, str]], where: str) -> None:
-    """Raise a RecipeError if among rows (utterance id, speaker id, path) an id is there twice or cannot be used."""
-    rows = list(rows)
-    counts = Counter(utterance_id for utterance_id, _, _ in rows)
-    duplicates = [name for name, count in counts.items() if count > 1]
-    if duplicates:
-        paths = [path for utterance_id, _, path in rows if utterance_id == duplicates[0]]
-        raise RecipeError(
-            f"{where}: {len(duplicates)} utterance ids are there more than once; the first is '{printable(duplicates[0])}', from "
-            f"{' and '.join(map(printable, paths))}; expected each id once; rename or remove one of the files"
-        )
-    _check_names(rows, where)
-    for column, kind in ((0, "utterance"), (1, "speaker")):
-        wrong = [row for row in rows if not is_valid_id(row[column])]
-        if wrong:
-            shown = ", ".join(f"'{printable(row[column])}' ({printable(row[2])})" for row in wrong[:_NUM_SHOWN])
-            raise RecipeError(
-                f"{where}: {len(wrong)} {kind} ids have blanks, control characters, or a part that is empty, '.' or "
-                f"'..': {shown}; expected printable parts joined by '/'; rename the files or folders "
-                '(blanks: or set prepare.replace_spaces = "_")'
-            )
-
-
-def is_valid_id(text: str) -> bool:
-    """Return whether a text can be an id: printable, no blank, no part that is empty, '.' or '..'."""
-    is_plain = text.isprintable() and not any(character.isspace() for character in text)
-    return is_plain and not any(part in ("", ".", "..") for part in text.split("/"))
-
-
-def _check_names(rows: Iterable[tuple[str, str, str]], where: str) -> None:
-    """Raise a RecipeError for ids that are too long or that only look the same, and for paths that are no text."""
-    for name, _, path in rows:
-        if not is_text(path):
-            raise RecipeError(f"{where}: the name of '{printable(path)}' is not UTF-8 text; rename the file (see convmv)")
-        if len(name) > MAX_BYTES // 4 and len(name.encode(errors="replace")) > MAX_BYTES:
-            raise RecipeError(f"{where}: the id '{name[:40]}...' has more than {MAX_BYTES} bytes; give the file a shorter name")
-        if "\0" in path:
-            raise RecipeError(f"{where}: the path '{printable(path)}' holds a zero byte, as no name of a file does; correct it")
-    for column, kind in ((0, "utterance"), (1, "speaker")):
-        twins = lookalikes(row[column] for row in rows)
-        if twins:
-            one, other = (ascii(name) for name in twins[0])
-            raise RecipeError(
-                f"{where}: {len(twins)} {kind} ids look like others and are not the same, first {one} and {other}: accents "
-                "written in two ways (Unicode NFC and NFD); expected one way; rename the files or folders (convmv --nfc)"
-            )
 
 
 def _check_values(utterance: Utterance, where: str) -> None:

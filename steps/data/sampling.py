@@ -223,7 +223,7 @@ def _groups(
     if short and not with_repeats:
         raise ValueError(
             f"groups of {group_size} utterances: {short} of {known} speakers have fewer (the fewest: {index.size_S.min()}); "
-            f"set train.min_utterances = {group_size} to leave them out, or a smaller train.group_size"
+            f"add --set train.min_utterances={group_size} to leave them out, or lower train.group_size"
         )
     speakers = _blocks(rng, np.arange(known), max(1, count // (num * group_size)), num)
     chosen = np.empty((speakers.size, group_size), dtype=np.int64)

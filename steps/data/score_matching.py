@@ -48,7 +48,7 @@ def match_scores(
         first = int((found_P < 0).argmax())
         raise RecipeError(
             f"{path}: no score for {len(trials) - len(kept)} of {len(trials)} trials of {list_name}, the first that of "
-            f"{trials.pair(first)} (trial {first + 1}); expected one for each; {_AGAIN}, or set score.allow_missing = true"
+            f"{trials.pair(first)} (trial {first + 1}); expected one for each; {_AGAIN}, or add --set score.allow_missing=true"
         )
     return score_K[found_P[kept]], kept
 

@@ -203,7 +203,7 @@ def read_sound(utterance: Utterance, root: Path, sampling_rate: int, *, may_conv
     if utterance.sampling_rate != sampling_rate and not may_convert:
         raise RecipeError(
             f"{root / utterance.path}: {utterance.sampling_rate} Hz, expected augment.sampling_rate = {sampling_rate} Hz; "
-            "set features.resample = true to convert"
+            "convert it, or add --set features.resample=true"
         )
     samples_W = read_utterance(utterance, root)
     if utterance.sampling_rate == sampling_rate:
@@ -304,7 +304,7 @@ def _read_num_frames(path: Path, ids: Strings, known: Path) -> array:
                     )
                 lengths.append(int(num))
     except FileNotFoundError:
-        raise RecipeError(f"{path}: not found; run stage 2 (extract) with features.storage = 'none'") from None
+        raise RecipeError(f"{path}: not found; run stage 2 (extract) with --set features.storage=none") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 text ({error}); run stage 2 (extract) again") from None
     return lengths

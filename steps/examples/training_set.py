@@ -245,7 +245,7 @@ def _part(settings: SimpleNamespace, utt2spk: dict[str, str], durations: dict[st
     if s.minutes and settings.augment.mode == "copies":
         raise RecipeError(
             "train.minutes: expected 0 with augment.mode = 'copies', as copies of an utterance would count as more speech, "
-            f"found {s.minutes:g}; set augment.mode"
+            f"found {s.minutes:g}; add --set train.minutes=0, or --set augment.mode=online"
         )
     try:
         names = draw_subset(generator(s.seed, "subset"), utt2spk, durations, num_speakers=s.num_speakers, minutes=s.minutes)

@@ -28,7 +28,7 @@ def check_together(settings: SimpleNamespace) -> None:
     if settings.augment.mode == "online" and getattr(settings.features, "vad", "none") != "none":
         raise RecipeError(
             f"augment.mode = 'online' with features.vad = {settings.features.vad!r}: the VAD of whole utterances is unknown to "
-            'a crop that is augmented in training; set features.vad = "none", or augment.mode = "copies"'
+            "a crop that is augmented in training; add --set features.vad=none, or --set augment.mode=copies"
         )
     check_storage(settings)
     if by_em:
@@ -46,8 +46,8 @@ def check_storage(settings: SimpleNamespace) -> None:
     """Raises RecipeError for augmented copies that have nowhere to be."""
     if settings.augment.mode == "copies" and settings.features.storage == "none":
         raise RecipeError(
-            "features.storage = 'none' with augment.mode = 'copies', which stores the features of copies: set features.storage, "
-            "or augment.mode = online"
+            "features.storage = 'none' with augment.mode = 'copies', which stores the features of copies: add "
+            "--set features.storage=float32, or --set augment.mode=online"
         )
 
 
@@ -63,15 +63,15 @@ def _check_active(settings: SimpleNamespace) -> None:
     if settings.augment.mode == "copies":
         raise RecipeError(
             f"{found} with augment.mode = 'copies': copies of an utterance would count as utterances to be taken in; "
-            "set augment.mode = online, or none"
+            "add --set augment.mode=online, or none"
         )
 
 
 def _check_em(settings: SimpleNamespace) -> None:
     if settings.augment.mode == "online":
         raise RecipeError(
-            "augment.mode = 'online' with train.method = 'em', which reads whole utterances from disk; set augment.mode = none, "
-            "or copies"
+            "augment.mode = 'online' with train.method = 'em', which reads whole utterances from disk; add "
+            "--set augment.mode=none, or copies"
         )
     if settings.specaugment.p > 0:
         raise RecipeError(f"specaugment.p = {settings.specaugment.p}: expected 0, as train.method = 'em' has no use for it")
@@ -82,12 +82,12 @@ def _check_sampling(settings: SimpleNamespace) -> None:
     if sampling in ("pairs", "groups") and settings.augment.speed_as_new_speakers:
         raise RecipeError(
             f"train.sampling = {sampling!r} with augment.speed_as_new_speakers: who speaks in an example is known only once "
-            "its speed is drawn; set augment.speed_as_new_speakers = false"
+            "its speed is drawn; add --set augment.speed_as_new_speakers=false"
         )
     if sampling in ("pairs", "groups") and settings.augment.mode == "copies":
         raise RecipeError(
             f"train.sampling = {sampling!r} with augment.mode = 'copies': a recording would meet its own copy as another "
-            "one of its speaker; set augment.mode = online, or none"
+            "one of its speaker; add --set augment.mode=online, or none"
         )
     needed = getattr(head, "batches", ())
     if needed and sampling not in needed:

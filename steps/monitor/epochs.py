@@ -225,7 +225,7 @@ def _do_updates(job: Job, training: Training, data: TrainingSet, rest: list[Batc
             except FloatingPointError as error:
                 raise RecipeError(
                     f"{error}, which learnt from {_names(data, batch)}; the last good state is kept in {job.out / CHECKPOINT} "
-                    "and epochs/: lower train.learning_rate, or set train.max_gradient_norm"
+                    "and epochs/: lower train.learning_rate, or add --set train.max_gradient_norm=5"
                 ) from None
             except ValueError as error:
                 raise RecipeError(f"update {training.update} of epoch {training.epoch}: {error}") from None
@@ -261,7 +261,7 @@ def _grow(job: Job, training: Training, batches_of: EpochBatches, epoch: int) ->
         try:
             added = pool.grow(training, epoch)
         except FloatingPointError as error:
-            raise RecipeError(f"{error}; lower train.learning_rate, or set train.max_gradient_norm") from None
+            raise RecipeError(f"{error}; lower train.learning_rate, or add --set train.max_gradient_norm=5") from None
     pool.load_state_dict(world.from_first(pool.state_dict()))
     job.log.info("%d utterances taken in, now %d of %d", added, len(pool.utterances), len(batches_of.data.utterances))
 

@@ -161,12 +161,14 @@ def _device(name: str, where: Place, num: int) -> torch.device:
     try:
         device = chosen_device(name)
     except ValueError as error:
-        raise RecipeError(f"train.{error}; set train.device = cpu") from None
+        raise RecipeError(f"train.{error}; add --set train.device=cpu") from None
     if device.type == "cpu":
         return device
     count = torch.cuda.device_count()
     if not where.by_srun and count < num:
-        raise RecipeError(f"train.ranks = {num}: expected as many GPUs, found {count}; set it to {count}, or train.device = cpu")
+        raise RecipeError(
+            f"train.ranks = {num}: expected as many GPUs, found {count}; add --set train.ranks={count}, or --set train.device=cpu"
+        )
     # Where Slurm shows each task only its own GPU, that is number 0.
     device = torch.device("cuda", where.local_rank if where.local_rank < count else 0)
     torch.cuda.set_device(device)

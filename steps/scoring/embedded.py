@@ -50,8 +50,8 @@ def read_embedded(folder: Path, *, windows: bool) -> Embedded:
     found = Windows(rows_RD, start_N1)
     if len(rows_RD) == len(ids):
         raise RecipeError(
-            f"{folder}: every utterance has one embedding, but score.backend or score.learned_linkage compares windows; set "
-            "embed.window (and embed.hop), and run stage 5 (embed) again"
+            f"{folder}: every utterance has one embedding, but score.backend or score.learned_linkage compares windows; "
+            "add --set embed.window=SECONDS (and --set embed.hop=SECONDS), and run stage 5 (embed) again"
         )
     return Embedded(ids, Items.single(found.means(), found))
 

@@ -41,7 +41,7 @@ def load_probe(folder: Path) -> GenderClassifier:
     """
     if not (folder / PROBE).is_file():
         raise RecipeError(
-            f"--backend {folder}: has no {PROBE}; run stage 6 there with score.predict_gender = true, or do without"
+            f"--backend {folder}: has no {PROBE}; run stage 6 there with --set score.predict_gender=true, or do without"
         )
     probe = GenderClassifier()
     set_state(probe, load_arrays(folder / PROBE))

@@ -93,5 +93,5 @@ def _refuse(
         raise RecipeError(
             f"{path}:{line_of_trial(path, first)}: {side} '{name}' has no embedding in {where} ({len(known_P)} "
             f"trials, {int((~known_P).sum())} missing); run stage 5, or, if stage 1 excluded it "
-            "(problems.tsv), set score.allow_missing = true"
+            "(problems.tsv), add --set score.allow_missing=true"
         )

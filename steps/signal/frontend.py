@@ -69,7 +69,7 @@ def _at_rate(waveform_W: np.ndarray, sampling_rate: int, settings: Framed | Wave
     if not settings.resample:
         raise ValueError(
             f"sampling rate: expected {settings.sampling_rate} Hz, found {sampling_rate} Hz; "
-            f"set features.resample = true to convert"
+            f"convert the audio, or add --set features.resample=true"
         )
     return resample(waveform_W, sampling_rate, settings.sampling_rate)
 

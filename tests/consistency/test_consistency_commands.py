@@ -79,21 +79,54 @@ def test_help_lists_the_options_that_are_parsed():
     assert [verb for _, verb in stages] == [stage.name for stage in check.EVERY_STAGE if stage.name not in within]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--nonsense",), "unknown option --nonsense"),
-        (("toy",), "unknown option toy"),
-        (("--recipe",), "--recipe needs a value"),
-        (("--stage", "9"), "stage '9'"),
-        (("--stage", "x"), "stage 'x'"),
-        (("--stop-stage", ""), "stage ''"),
-    ],
-)
-def test_a_wrong_option_ends_with_a_message(options, words):
-    process = _run(*options)
+WRONG = [
+    (("--nonsense",), "unknown option --nonsense"),
+    (("--nonsense=3",), "unknown option --nonsense"),
+    (("--recip", "own"), "unknown option --recip; did you mean --recipe?"),
+    (("--recipes=own",), "unknown option --recipes; did you mean --recipe?"),
+    (("toy",), "unknown option toy"),
+    (("",), "unknown option  ("),
+    (("--recipe",), "--recipe needs a value"),
+    (("--recipe", "--system", "x"), "--recipe needs a value, found the option --system"),
+    (("--recipe=",), "--recipe needs a value, found nothing"),
+    (("--set", ""), "--set needs a value, found nothing"),
+    (("--force=yes",), "--force takes no value, found 'yes'"),
+    (("--recipe", "toy", "--recipe=own"), "--recipe is there twice"),
+    (("--force", "--force"), "--force is there twice"),
+    (("--stage", "9"), "--stage '9'"),
+    (("--stage", "x"), "--stage 'x'"),
+    (("--stop-stage", ""), "--stop-stage ''"),
+    (("--stage=3", "--stop-stage=2"), "expected the first stage before the last one"),
+    (("--jobs", "abc"), "--jobs 'abc': expected a number from 1"),
+    (("--jobs", "0"), "--jobs '0'"),
+    (("--jobs=-1",), "--jobs '-1'"),
+    (("--jobs", ""), "--jobs ''"),
+    (("--at-once", "0"), "--at-once '0'"),
+    (("--launcher", "sge"), "--launcher 'sge': there is no conf/launch/sge.toml; there are: local slurm"),
+    (("--launcher", "../launch/slurm"), "there are: local slurm"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG, ids=[" ".join(options) for options, _ in WRONG])
+def test_a_wrong_option_ends_with_a_message_of_one_line(options, words, tmp_path):
+    where = [] if options[-1] in ("--recipe", "") else ["--exp", str(tmp_path / "exp")]
+    process = _run(*where, *options)
     assert process.returncode == 2
     assert words in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_value_may_stand_behind_an_equals_sign(tmp_path):
+    said = [
+        _run(*words, "--exp", str(tmp_path), "--stage", "8").stderr
+        for words in (
+            ("--recipe=own", "--set=report.title=a=b", "--set=report.x=1"),
+            ("--recipe", "own", "--set", "report.title=a=b", "--set", "report.x=1"),
+        )
+    ]
+    assert said[0][8:] == said[1][8:]  # behind the time
+    assert "report.x=1: unknown setting report.x" in said[0]
 
 
 def test_run_sh_passes_shellcheck():

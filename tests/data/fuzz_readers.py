@@ -17,7 +17,7 @@ from steps.core import config, launchers
 from steps.core.files import read_json
 from steps.core.stamp import read_stamp
 from steps.core.sweeps import read_sweep
-from steps.data import archive, audio, manifests
+from steps.data import archive, audio, ids, manifests
 from steps.data.enrolment import model_speakers, read_models
 from steps.data.item_lists import read_items, read_roles
 from steps.data.score_files import read_score_index, read_trial_index
@@ -154,7 +154,7 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 def _checked(rows: list[files.Row]) -> None:
     """What is done with rows before any file is opened."""
-    manifests.check_ids(((row.id, row.speaker, row.path) for row in rows), "here")
+    ids.check_ids(((row.id, row.speaker, row.path) for row in rows), "here")
 
 
 def _settings() -> dict[str, dict[str, Any]]:
@@ -204,6 +204,7 @@ def _manifests() -> dict[str, dict[str, Any]]:
             "read": lambda folder: [(each.duration, each.start_sample) for each in manifests.read_set(folder, "train")],
             "zipped": tuple(lines),
         },
+        "rates": _one(manifests.RATES, b'{"train": {"16000": 3, "8000": 1}}', lambda path: manifests.read_rates(path.parent)),
         "roots": _one("roots.json", b'{"train": "corpus", "test": ""}', lambda path: _read_roots(path.parent)),
     }
 

@@ -130,7 +130,7 @@ def test_groups_are_mixed_anew_in_each_batch():
 
 
 def test_speakers_with_too_few_utterances_are_counted_in_the_refusal():
-    with pytest.raises(ValueError, match=r"3 of 5 speakers have fewer \(the fewest: 1\); set train.min_utterances = 4"):
+    with pytest.raises(ValueError, match=r"3 of 5 speakers have fewer \(the fewest: 1\); add --set train.min_utterances=4"):
         batches(sampling="groups", group_size=4, batch_size=8)
     found = rows(batches(sampling="groups", group_size=4, batch_size=8, group_with_repeats=True, examples_per_epoch=800))
     groups = found.reshape(-1, 4)

@@ -175,13 +175,25 @@ def test_a_corpus_that_cannot_be_used_is_refused(corpus, shell, kind):
     assert not (shell.folder / "manifests").exists()
 
 
-def test_a_wrong_sampling_rate_is_refused_by_the_features_and_a_setting_goes_on(tmp_path, shell):
+def test_a_sampling_rate_that_the_features_do_not_take_is_refused_by_stage_1_and_a_setting_goes_on(tmp_path, shell):
     for speaker in range(SPEAKERS):
         for number in range(2):
             write_audio(tmp_path / "corpus" / f"s{speaker}" / f"u{number}.wav", seed=speaker, rate=8000)
-    assert shell(prepare, "prepare.dev_speakers=0") == 0
+    words = "16000 Hz, found 8000 Hz in 12 files; for example s0/u0.wav ... --set features.resample=true"
+    shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.mixed_sampling_rates=allow")
+    words = "expected 16000 Hz in all files, found 8000 Hz in 12 files ... --set prepare.mixed_sampling_rates=allow"
+    shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.sampling_rate=16000")
+    shell.refuses("(add it to the command line):\n    --set features.resample=true", prepare, "prepare.dev_speakers=0")
+    assert shell(prepare, "prepare.dev_speakers=0", "features.resample=true") == 0, shell.said
+    assert "resuming: 1 of 1" in shell.said
+    shell.refuses(
+        "manifests/test: 4 recordings have 8000 Hz; expected features.sampling_rate = 16000 Hz ... --set features.resample=true",
+        prepare, "prepare.dev_speakers=0",
+    )  # fmt: skip
     more = ("--manifests", str(tmp_path / "manifests"))
-    shell.refuses("u0.wav ... expected 16000 Hz, found 8000 Hz; set features.resample = true", extract, out="feats", more=more)
+    shell.refuses(
+        "u0.wav ... expected 16000 Hz, found 8000 Hz; ... --set features.resample=true", extract, out="feats", more=more
+    )
     assert shell(extract, "features.resample=true", out="feats", more=more) == 0
 
 
@@ -229,6 +241,27 @@ COMMANDS = {
         ["--recipe", "own", "--set", "score.bakend=plda"],
         "--set score.bakend=plda: unknown setting score.bakend; did you mean backend",
     ),
+    "several at once": (
+        ["--set", "train.epoch=1", "--set", "train.threads=x", "--set", "score.bakend=plda", "--set=model.type=x"],
+        "settings: 3 faults ... 1. --set model.type=x ... 2. [train]: 2 faults ... unknown setting train.epoch; did you mean "
+        "epochs ... train.threads = 'x' has type str ... 3. --set score.bakend=plda: unknown setting",
+    ),
+    "several that cannot be read": (
+        ["--recipe", "own", "--set", "x", "--set", "scores.x=1", "--set", "train.epochs=x"],
+        "settings: 2 faults ... --set x: expected section.key=value ... unknown section [scores]",
+    ),
+    "choices nearest first": (
+        ["--recipe", "own", "--set", "model.type=resnat"],
+        "model.type = 'resnat'; expected one of resnet, vgg_resnet, thin_resnet, xvector, ... (did you mean resnet?)",
+    ),
+    "choices of a word": (
+        ["--recipe", "own", "--set", "score.backend=pldo"], "backend: expected one of ... found 'pldo'; did you mean plda?"
+    ),
+    "two rates": (
+        ["--recipe", "toy", "--set", "prepare.sampling_rate=8000"],
+        "prepare.sampling_rate = 8000 Hz and features.sampling_rate = 16000 Hz; expected one ... --set features.resample=true",
+    ),
+    "unknown launcher": (["--recipe", "own", "--launcher=sge"], "no conf/launch/sge.toml; there are: local slurm"),
     "unknown section": (["--recipe", "own", "--set", "scores.x=1"], "unknown section [scores]; did you mean score?"),
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),
     "wrong value": (["--recipe", "own", "--set", "prepare.split=half"], "split: expected one of made, folders, column, test"),

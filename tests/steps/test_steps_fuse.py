@@ -214,7 +214,7 @@ def test_what_is_lacking_is_said(world, tmp_path):
     folders = spoilt(world, tmp_path / "in", list)[:3]
     (tmp_path / "in" / "gender.txt").unlink()
     stamped(tmp_path / "in")
-    with pytest.raises(RecipeError, match="set score.predict_gender = true for the first system"):
+    with pytest.raises(RecipeError, match="for the first system run stage 6 again with --set score.predict_gender=true"):
         fuse(world, tmp_path / "out", "fuse.method=gender_gated", systems=SYSTEMS[:3], folders=folders)
     with pytest.raises(RecipeError, match="num_folds: expected 3 or more.*found 9 for 12 speakers"):
         fuse(world, tmp_path / "out", "fuse.select=greedy", "fuse.folds=9")
