@@ -46,6 +46,7 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
   ./run.sh --recipe voxceleb --launcher slurm --jobs 40 --detach             on a cluster (conf/launch/slurm.toml)
   ./run.sh --recipe voxceleb --system all --at-once 8 --launcher slurm       eight systems at a time
   ./run.sh --recipe voxceleb --status                                        how far it is
+Options may be written --option value or --option=value; each stands there once, but for --set.
 HELP
 }
 
