@@ -48,6 +48,7 @@ stages: 1 prepare   corpus -> manifests, trials          exp/<recipe>/manifests
   ./run.sh --recipe voxceleb --system all --at-once 8 --launcher slurm       eight systems at a time
   ./run.sh --recipe voxceleb --status                                        how far it is
   ./run.sh --verify                            is all that is finished as it was written? what is damaged is made anew
+Options may be written --option value or --option=value; each stands there once, but for --set.
 HELP
 }
 

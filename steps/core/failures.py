@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from logging import Logger
 from pathlib import Path
 
@@ -29,19 +30,18 @@ def as_recipe_error(error: BaseException) -> RecipeError | None:
     """Return the message for a failure that the user can repair (full disk, quota, rights), None for another one."""
     if isinstance(error, RecipeError):
         return error
-    if isinstance(error, OSError):
-        known = files.as_recipe_error(error)
-        if known is not None:
-            return known
-    for each in _chain(error):
+    chain = list(_chain(error))
+    for each in chain:
         if isinstance(each, OSError) and each.errno in _FULL_NUMBERS:
+            each.filename = each.filename or _where()
             return files.as_recipe_error(each)
+    for each in chain:
         if _FULL.search(str(each)) or _NOT_WRITTEN.get(type(each).__module__, _FULL).search(str(each)):
             return RecipeError(
                 f"{_where()}: a file could not be written ({type(each).__name__}: {str(each).strip()}); is the disk or the quota "
                 f"full{_free(_where())}? Nothing finished was lost: make room and rerun"
             )
-    return None
+    return files.as_recipe_error(error) if isinstance(error, OSError) else None
 
 
 def make_folder(folder: Path) -> None:
@@ -94,7 +94,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _where() -> str:
     """The folder that this process makes, as its command line says."""
-    return next((after for word, after in zip(sys.argv, sys.argv[1:], strict=False) if word == "--out"), "a file")
+    return next((after for word, after in pairwise(sys.argv) if word == "--out"), "a file")
 
 
 def _free(folder: str) -> str:

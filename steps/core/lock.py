@@ -1,6 +1,7 @@
 """One writer per output folder."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from steps.core import slurm
 from steps.core.errors import RecipeError
 from steps.core.failures import make_folder
 
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # as FAT, and network file systems that lack them, say
 _HIDDEN = "hidden"  # a process of another user, where /proc shows only one's own (hidepid)
 
 
@@ -62,6 +64,13 @@ def _acquire(path: Path, text: str, out: Path) -> None:
                 return
             except FileExistsError:
                 _take_over(path, out)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                raise RecipeError(
+                    f"{path.parent}: the file system there makes no hard links ({error.strerror}), of which locks are made; "
+                    "choose another place, with --exp that of results"
+                ) from None
         raise RecipeError(f"{path}: others keep taking this lock; wait for them to end, then rerun")
     finally:
         draft.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """One writer per output folder."""
 
+import errno
 import json
 import os
 import socket
@@ -140,3 +141,14 @@ def test_of_processes_that_race_for_the_lock_of_a_dead_one_only_one_is_inside(tm
     assert [racer.wait(timeout=120) for racer in racers] == [0, 0, 0]
     entered = [len(path.read_text()) for path in out.glob("won.*")]
     assert sum(entered) >= 40, "the racers hardly ever got the lock: nothing was tested"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_is_named(tmp_path, monkeypatch, number):
+    def no_link(source, target):
+        raise OSError(number, os.strerror(number), source, None, target)
+
+    monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises(RecipeError, match="makes no hard links .* --exp"), locked(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -73,7 +73,9 @@ def test_a_list_that_is_not_the_published_one_is_refused(original, tmp_path, mon
         ]
     ):
         path.write_text(other)
-        with pytest.raises(RecipeError, match=rf"veri_test.txt: is not the published list: .*{words}.*other_lists = \"warn\""):
+        with pytest.raises(
+            RecipeError, match=rf"veri_test.txt: is not the published list: .*{words}.*--set prepare.other_lists=warn"
+        ):
             prepare(data, tmp_path / f"other{number}", **changes)
         log.clear()
         prepare(data, tmp_path / f"warned{number}", **changes | {"other_lists": "warn"})

@@ -134,7 +134,7 @@ def append(path: Path, text: str) -> None:
         (lambda d: append(d / LISTS / "enroll.map", "x id00800/none.wav\n"), {"enrol": "utterances"}, r"1 of 5 recordings "),
         (lambda d: append(d / "CN-Celeb_flac/dev/dev.lst", "\nid00009"), {}, r"1 of 4 speakers that the lists name .*id00009"),
         (lambda d: append(d / "CN-Celeb_flac/dev/dev.lst", "\nid00800"), {}, r"1 speakers are in two sets, first 'id00800'"),
-        (lambda d: shutil.rmtree(d / "CN-Celeb2_flac"), {}, r"no folder with spk.lst in it; .*prepare.train = \"cnceleb1\""),
+        (lambda d: shutil.rmtree(d / "CN-Celeb2_flac"), {}, r"no folder with spk.lst in it; .*--set prepare.train=cnceleb1"),
         (lambda d: shutil.rmtree(d / "CN-Celeb_flac" / "eval" / "test"), {}, r"eval/test: no audio file there"),
         (lambda d: shutil.rmtree(d / "CN-Celeb_flac"), {}, r"no eval/lists/trials.lst below it; .*steps.download cnceleb"),
     ],

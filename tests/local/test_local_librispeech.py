@@ -146,7 +146,7 @@ def test_counts_are_compared_with_the_documented_ones(data, tmp_path, log, monke
     with pytest.raises(RecipeError, match=r"train-clean-100: 14 utterances \(documented: 12\)"):
         run(data, tmp_path / "more", wrong_counts="refuse")
     shutil.rmtree(data / "LibriSpeech" / "train-clean-100" / "19")
-    with pytest.raises(RecipeError, match=r"2 speakers \(documented: 3\).*wrong_counts = \"warn\""):
+    with pytest.raises(RecipeError, match=r"2 speakers \(documented: 3\).*--set prepare.wrong_counts=warn"):
         run(data, tmp_path / "v", wrong_counts="refuse")
     log.clear()
     run(data, tmp_path / "w")

@@ -216,7 +216,7 @@ def test_training_on_vox1_goes_with_o_only(original, tmp_path):
     assert read_roots(out)["train"] == "corpus"
     for number, train in enumerate(("vox1_dev", "both")):
         with pytest.raises(
-            RecipeError, match=r"list_test_all.txt \(4 speakers\).*prepare.trials = \"veri_test.txt;veri_test2.txt\""
+            RecipeError, match=r"list_test_all.txt \(4 speakers\).*--set 'prepare.trials=veri_test.txt;veri_test2.txt'"
         ):
             prepare(original.folder, tmp_path / f"e{number}", train=train)
     with pytest.raises(RecipeError, match=r"list_test_hard2.txt \(\d speakers\).*; give other lists"):

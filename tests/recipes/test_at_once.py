@@ -46,10 +46,10 @@ def stub(tmp_path):
     }  # fmt: skip
 
 
-def command(tmp_path, *words: str) -> list[str]:
+def command(tmp_path, *words: str, recipe: str = "voices", system: str = SYSTEMS, stop_stage: int = 6) -> list[str]:
     return [
-        "bash", str(REPOSITORY / "run.sh"), "--recipe", "voices", "--system", SYSTEMS, "--exp", str(tmp_path / "exp"),
-        "--stop-stage", "6", *words,
+        "bash", str(REPOSITORY / "run.sh"), "--recipe", recipe, "--system", system, "--exp", str(tmp_path / "exp"),
+        "--stop-stage", str(stop_stage), *words,
     ]  # fmt: skip
 
 
@@ -117,8 +117,9 @@ def test_a_number_that_is_none_is_refused(tmp_path, stub):
 
 
 def test_what_a_system_needs_is_fetched_before_its_first_stage(tmp_path, stub):
-    words = ["--recipe", "librispeech", "--system", "mini_resnet", "--download", "--data", str(tmp_path / "speech")]
-    done = subprocess.run(command(tmp_path, *words, "--stop-stage", "1"), env=stub, capture_output=True, text=True)
+    words = ["--download", "--data", str(tmp_path / "speech")]
+    of_librispeech = command(tmp_path, *words, recipe="librispeech", system="mini_resnet", stop_stage=1)
+    done = subprocess.run(of_librispeech, env=stub, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [(verb, of) for what, verb, of in notes(tmp_path) if what == "begin"] == [
         ("download", tmp_path.name), ("prepare", "librispeech")

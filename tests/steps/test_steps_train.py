@@ -377,7 +377,7 @@ def test_crops_that_are_too_short_for_the_network_are_refused(stages, tmp_path):
 
 
 def test_vad_and_online_augmentation_exclude_each_other(stages, tmp_path):
-    with pytest.raises(RecipeError, match=r'set features\.vad = "none", or augment\.mode = "copies"'):
+    with pytest.raises(RecipeError, match=r"--set features\.vad=none, or --set augment\.mode=copies"):
         train(stages, tmp_path / "x", *stages.FBANK, "features.vad=energy", *stages.ONLINE, *stages.TRAIN, augmented=stages.bank)
 
 

@@ -128,7 +128,7 @@ def test_what_does_not_go_together_is_refused(stages, tmp_path):
             "augment",
             (*unstored, *stages.COPIES),
             manifests,
-            r"storage = 'none' with augment\.mode = 'copies'.*set features\.storage",
+            r"storage = 'none' with augment\.mode = 'copies'.*--set features\.storage=float32",
         ),
         ("augment", (*stages.FBANK, NO_SPEECH, *stages.COPIES), manifests, r"store_speech: expected true in mode copies"),
         ("extract", (*unstored, "features.sampling_rate=16000"), manifests, r"train0/u0\.wav.*expected 16000 Hz, found 8000 Hz"),
