@@ -304,7 +304,7 @@ def _opened(path: Path) -> _Stream:
 def _packed_sphere(path: Path) -> str:
     """How a SPHERE file is coded that libsndfile cannot read, "" if it is none."""
     with open(path, "rb") as file:
-        coding = sphere_fields(file.read(1024)).get(b"sample_coding", b"").decode("latin-1")
+        coding = sphere_fields(file.read(1 << 16)).get(b"sample_coding", b"").decode("latin-1")
     return f"SPHERE samples coded {coding!r}; unpack them: sph2pipe -f wav in.sph out.wav" if coding else ""
 
 

@@ -43,7 +43,6 @@ class Frames(NamedTuple):
     seconds: float
     num_frames: int  # with samples
     announced: int  # frames, by a first frame that says how many there are (Xing, Info or VBRI); 0 = none says it
-    num_counts: int  # such frames: more than one if files were joined
     is_whole: bool  # whether the last frame is all there: encoders write whole ones
 
 
@@ -58,7 +57,7 @@ def check_mp3(content: bytes) -> Finding:
     # Programs do not agree on whether the first frame counts itself.
     if frames.announced and frames.num_frames < frames.announced - 1:
         return Finding(f"is cut short: {frames.announced} MP3 frames announced, {frames.num_frames} there")
-    if frames.num_counts > 1 or (frames.announced and frames.num_frames > frames.announced + 1):
+    if frames.announced and frames.num_frames > frames.announced + 1:
         return Finding(
             f"has {frames.num_frames} MP3 frames, but its first one counts {frames.announced}, and no more are read (were files "
             "joined?); write it anew"
@@ -71,7 +70,7 @@ def check_mp3(content: bytes) -> Finding:
 def scan(content: bytes, head: Head) -> Frames | None:
     """Return what the frames of a file add up to; None where it has none."""
     samples: Counter[int] = Counter()  # by sampling rate
-    number, announced, counts, end = 0, 0, 0, 0
+    number, announced, end = 0, 0, 0
     for place, frame in _frames(content, head):
         end = place + frame.num_bytes
         count = _count(content, place) if head is mp3_frame else -1
@@ -79,10 +78,10 @@ def scan(content: bytes, head: Head) -> Frames | None:
             samples[frame.rate] += frame.num_samples
             number += 1
         else:
-            announced, counts = announced if counts or number else count, counts + 1
+            announced = announced if number else count
     is_whole = end <= len(content) and not _begins_a_frame(content[end:])
     seconds = sum(num / rate for rate, num in samples.items())
-    return Frames(samples.total(), seconds, number, announced, counts, is_whole) if end else None
+    return Frames(samples.total(), seconds, number, announced, is_whole) if end else None
 
 
 def mp3_frame(content: bytes, place: int) -> Frame | None:

@@ -17,7 +17,7 @@ from steps.data.audio_ogg import ogg
 
 _WAVE64 = b"riff\x2e\x91\xcf\x11"
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # of a sample, by encoding
-_SPHERE_BYTES = 1024
+_MOST_SPHERE_BYTES = 1 << 16  # of a header, which mostly has 1,024
 
 
 def check_length(path: Path, *, is_mpeg: bool = False) -> Finding | None:
@@ -83,7 +83,7 @@ def _au(file: BinaryIO, size: int) -> Finding:
 
 def _sphere(file: BinaryIO, size: int) -> Finding:
     """The number of samples against the end of the file, for those that are not compressed."""
-    fields = sphere_fields(file.read(_SPHERE_BYTES))
+    fields = sphere_fields(file.read(_MOST_SPHERE_BYTES))
     numbers = [fields.get(name, b"") for name in (b"sample_count", b"channel_count", b"sample_n_bytes", b"header")]
     plain = fields.get(b"sample_coding", b"pcm") in (b"pcm", b"ulaw", b"alaw", b"pcm-ulaw", b"mu-law")
     if not plain or not all(number.isdigit() and len(number) < 16 for number in numbers):
@@ -96,7 +96,7 @@ def _sphere(file: BinaryIO, size: int) -> Finding:
 
 def sphere_fields(head: bytes) -> dict[bytes, bytes]:
     """Return the fields of the header of a SPHERE file by name, and its length as `header`; nothing of another file."""
-    lines = head.split(b"\n")
+    lines = head.split(b"end_head")[0].split(b"\n")
     if head[:7] != b"NIST_1A" or len(lines) < 2:
         return {}
     words = (line.split(None, 2) for line in lines[2:])

@@ -102,6 +102,18 @@ def test_rf64_beyond_4_gb_counts_by_its_long_length(tmp_path):
     assert "is cut short" in check_length(sparse(tmp_path / "b.wav", 0xFFFFFFFF, num_bytes - 4, b"RF64", ds64)).problem
 
 
+@pytest.mark.parametrize("behind", [100, 999, 1001])
+def test_zeros_up_to_the_end_of_a_block_are_no_samples_but_numbers_may_be(tmp_path, behind):
+    path, samples = tmp_path / "a.wav", 50 * SAMPLES
+    path.write_bytes(riff(chunk(b"data", samples)) + bytes(behind))
+    is_much = behind > len(samples) // 100
+    assert check_audio(path, decode=False) == (
+        f"has {behind} bytes behind the {len(samples)} bytes of samples that its header announces" if is_much else ""
+    )
+    path.write_bytes(riff(chunk(b"data", samples)) + bytes(behind - 1) + b"\1")
+    assert check_audio(path, decode=False).startswith(f"has {behind} bytes behind the")
+
+
 RELATIVES = [
     ("a.w64", "W64", "PCM_16"), ("a.aiff", "AIFF", "PCM_24"), ("a.aifc", "AIFF", "FLOAT"), ("a.au", "AU", "PCM_16"),
     ("a.caf", "CAF", "PCM_16"), ("a.sph", "NIST", "PCM_16"), ("a.wav", "WAVEX", "PCM_32"), ("a.rf64", "RF64", "PCM_16"),
