@@ -20,6 +20,7 @@ BLOCK_NUMBERS = 4_000_000  # cosines held at a time, 32 MB
 KMEANS_STARTS = 10
 SMALLEST_SCALE = 1e-8  # where an item has k twins
 OWN_AFFINITY = 1e-3
+TIE = 1e-12  # that the squares of equal distances may differ by
 
 
 def cluster(embeddings: npt.ArrayLike, method: str = "ahc", **settings: Any) -> np.ndarray:
@@ -180,14 +181,14 @@ def numbered(labels: npt.ArrayLike) -> np.ndarray:
 
 
 def _neighbour_affinity(unit_ND: np.ndarray, num_neighbours: int) -> np.ndarray:
+    """The affinity of near ones; of those that are as near as the k-th all count, lest the order of the items choose."""
     distance_NN = np.sqrt((2.0 - 2.0 * (unit_ND @ unit_ND.T)).clip(0.0))
     np.fill_diagonal(distance_NN, -1.0)  # itself first, also among twins
-    nearest_NK = np.argpartition(distance_NN, num_neighbours, axis=1)[:, : num_neighbours + 1]
-    near_NK = np.take_along_axis(distance_NN, nearest_NK, axis=1)
-    sigma_N = np.maximum(near_NK.max(axis=1), SMALLEST_SCALE)
+    kth_N1 = np.partition(distance_NN, num_neighbours, axis=1)[:, num_neighbours, None].copy()
+    sigma_N = np.maximum(kth_N1[:, 0], SMALLEST_SCALE)
+    row, column = np.nonzero(distance_NN <= np.sqrt(kth_N1.clip(0.0) ** 2 + TIE))
     affinity_NN = np.zeros_like(distance_NN)
-    values_NK = np.exp(-(near_NK.clip(0.0) ** 2) / (sigma_N[:, None] * sigma_N[nearest_NK]))
-    np.put_along_axis(affinity_NN, nearest_NK, values_NK, axis=1)
+    affinity_NN[row, column] = np.exp(-(distance_NN[row, column].clip(0.0) ** 2) / (sigma_N[row] * sigma_N[column]))
     # An item is no neighbour of its own, but one that is nobody's near one must not divide by zero.
     np.fill_diagonal(affinity_NN, OWN_AFFINITY)
     return 0.5 * (affinity_NN + affinity_NN.T)

@@ -73,9 +73,13 @@ def unit_rows(embeddings_ND: np.ndarray, name: str) -> np.ndarray:
     """Return the rows scaled to unit Euclidean length.
 
     Raises:
-        ValueError: a row of zeros, which has no direction.
+        ValueError: a row of zeros, which has no direction, or one whose length is beyond double precision.
     """
-    norm_N = np.linalg.norm(embeddings_ND, axis=1)
+    with np.errstate(over="ignore"):
+        norm_N = np.linalg.norm(embeddings_ND, axis=1)
+    if not np.isfinite(norm_N).all():
+        row = int((~np.isfinite(norm_N)).argmax())
+        raise ValueError(f"{name}: expected embeddings with a finite length, found one beyond double precision in row {row}")
     if not (norm_N > 0).all():
         raise ValueError(
             f"{name}: expected embeddings with a length above 0, found {int((norm_N == 0).sum())} of {norm_N.size} "

@@ -19,6 +19,7 @@ from steps.backend.estimator import checked_embeddings, unit_rows
 from steps.backend.pairs import Score
 
 DISTANCES = ("euclidean", "cosine", "dot")
+TIE = 1e-12  # that equal nearness may differ by, of the nearness where that is over 1: some thousand roundings
 CHUNK_NUMBERS = 4_000_000  # numbers of prototypes made at a time, 32 MB
 # utterances (rows) of each speaker to compare with; then for each trial, one of these speakers and the row of a test utterance
 TrialScores = Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray], np.ndarray]
@@ -225,6 +226,8 @@ def scored_credits(tasks: Tasks, score: TrialScores) -> np.ndarray:
 def credits(nearness: npt.ArrayLike, answer: npt.ArrayLike) -> np.ndarray:
     """Return 1 / m for each task whose answer is among the m nearest speakers, 0 for others, [J].
 
+    Speakers no more than `TIE` farther than the nearest are as near: means of the same utterances in another order are.
+
     Args:
         nearness: `[J, K]`; higher = nearer.
         answer: `[J]` which of the K it is.
@@ -235,7 +238,9 @@ def credits(nearness: npt.ArrayLike, answer: npt.ArrayLike) -> np.ndarray:
     nearness_JK = np.asarray(nearness, dtype=np.float64)
     if np.isnan(nearness_JK).any():
         raise ValueError(f"nearness: expected numbers, found {int(np.isnan(nearness_JK).sum())} others")
-    nearest_JK = nearness_JK == nearness_JK.max(axis=1, keepdims=True)
+    most_J1 = nearness_JK.max(axis=1, keepdims=True)
+    room_J1 = np.where(np.isfinite(most_J1), TIE * np.maximum(1.0, np.abs(most_J1)), 0.0)
+    nearest_JK = nearness_JK >= most_J1 - room_J1
     right_J = np.take_along_axis(nearest_JK, np.asarray(answer)[:, None], axis=1)[:, 0]
     return right_J / nearest_JK.sum(axis=1)
 

@@ -1,12 +1,17 @@
 """The nearest of very many enrolled embeddings, and the scores of all pairs as a histogram; by the cosine, in blocks.
 
-Products are in single precision (about 1e-7 from those in double precision) and never stand in memory as a whole.
-Suffixes: Q queries, N enrolled embeddings, D dimensions, K results of a query, B rows of a block.
+Products in single precision find candidates and never stand in memory as a whole. What they leave is scored again, pair by
+pair in double precision, and rounded to a multiple of `STEP`, 2^-22 or 2.4e-7: that number is the cosine that is returned,
+cosines that are equal then are ties, and ties come in the order of the rows. So the answer depends on the two embeddings
+alone: not on k, on blocks or threads, on where an embedding stands in a product, or on who computes it (but for a cosine within
+1e-15 of the middle between two multiples).
+Suffixes: Q queries, N enrolled embeddings, D dimensions, K results of a query, B rows of a block, P pairs.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,12 +19,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from steps.backend.cosine import unit_rows_float32
+from steps.backend.cosine import float_rows, row_lengths, unit_rows_float32
 from steps.backend.estimator import speaker_codes
 
+STEP = 2.0**-22  # of cosines that are returned; every multiple of it up to 1 is a number of single precision
 QUERY_ROWS, ENROLLED_ROWS = 256, 4096  # of a block of the search
+PAIRS_AT_A_TIME = 4096  # that are scored again
 PAIR_ROWS, HISTOGRAM_ROWS = 1024, 64  # of a block of all pairs, and counted at a time of that
 MAX_BINS = 1 << 15
+MOST_FETCHED = 1024  # candidates of an index of FAISS that compresses embeddings, or walks along a graph
 
 
 class Index(Protocol):
@@ -35,7 +43,8 @@ def top_k(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (cosines [Q, k], descending, rows [Q, k]) of the k enrolled embeddings nearest to each query.
 
-    To search the same embeddings several times, make the index once: `build_index(enrolled).search(queries, k)`.
+    Cosines are multiples of `STEP`, float32; equal ones come in the order of the rows, and the answer for k is the begin of
+    that for k + 1. To search the same embeddings several times, make the index once: `build_index(enrolled).search(queries, k)`.
 
     Args:
         queries: [Q, D].
@@ -46,14 +55,14 @@ def top_k(
         threads: blocks of queries at work at the same time, beside the threads of the matrix product.
 
     Raises:
-        ValueError: embeddings that are not finite, of zeros or of different D; k out of range; an unknown index, or one that
-            needs a package that is not installed.
+        ValueError: embeddings that are not finite, of zeros, too long for a length in double precision, or of different D; k
+            out of range; an unknown index, or one that needs a package that is not installed.
     """
     return build_index(enrolled, index, threads=threads).search(queries, k)
 
 
 def build_index(enrolled: npt.ArrayLike, kind: str = "exact", *, threads: int = 1) -> Index:
-    """Return an index of enrolled embeddings [N, D]; see `top_k`."""
+    """Return an index of enrolled embeddings [N, D], which must not be changed as long as it is searched; see `top_k`."""
     name, _, factory = kind.partition(":")
     if kind == "exact":
         return ExactIndex(enrolled, threads=threads)
@@ -62,37 +71,78 @@ def build_index(enrolled: npt.ArrayLike, kind: str = "exact", *, threads: int = 
     raise ValueError(f"index: expected 'exact', 'faiss' or 'faiss:<factory string>', found {kind!r}")
 
 
-class ExactIndex:
-    """All enrolled embeddings, scaled to unit length; every search compares with each of them.
+class _Rows:
+    """Embeddings as they were given, and scaled to unit length in single precision.
 
-    Equal cosines come in the order of the rows.
+    Raises:
+        ValueError: see `top_k`.
     """
 
+    def __init__(self, embeddings: npt.ArrayLike, name: str, *, dim: int | None = None) -> None:
+        self.given_ND = float_rows(embeddings, name, dim=dim)
+        with np.errstate(over="ignore"):
+            self.length_N = row_lengths(self.given_ND, name)
+        if not np.isfinite(self.length_N).all():
+            row = int((~np.isfinite(self.length_N)).argmax())
+            raise ValueError(f"{name}: expected embeddings with a finite length, found one beyond double precision in row {row}")
+        self.unit_ND = unit_rows_float32(self.given_ND, name)
+
+    def __len__(self) -> int:
+        return len(self.given_ND)
+
+
+def _rounded_cosines(queries: _Rows, enrolled: _Rows, query_P: np.ndarray, row_P: np.ndarray) -> np.ndarray:
+    """The cosine of each pair of a query and an enrolled embedding as a multiple of `STEP`, float32 [P]."""
+    cosine_P = np.empty(query_P.size)
+    for start in range(0, query_P.size, PAIRS_AT_A_TIME):
+        pairs = slice(start, start + PAIRS_AT_A_TIME)
+        one_PD, other_PD = queries.given_ND[query_P[pairs]], enrolled.given_ND[row_P[pairs]]
+        # By einsum, which adds up each row by itself and in one order, as a matrix product does not.
+        cosine_P[pairs] = np.einsum("pd,pd->p", one_PD.astype(np.float64, copy=False), other_PD.astype(np.float64, copy=False))
+    cosine_P /= queries.length_N[query_P]
+    cosine_P /= enrolled.length_N[row_P]
+    return (np.rint(cosine_P / STEP) * STEP).astype(np.float32)
+
+
+def _most_apart(dim: int) -> float:
+    """How far a product of two unit rows in single precision can be from their rounded cosine.
+
+    Source: Higham, "Accuracy and stability of numerical algorithms", 2002, section 3.1, for products added up in any order.
+    """
+    return (dim + 4) * 2.0**-24 + STEP / 2
+
+
+class ExactIndex:
+    """All enrolled embeddings; every search compares with each of them."""
+
     def __init__(self, enrolled: npt.ArrayLike, *, threads: int = 1) -> None:
-        self.enrolled_ND, self.threads = unit_rows_float32(enrolled, "enrolled embeddings"), threads
+        self.enrolled, self.threads = _Rows(enrolled, "enrolled embeddings"), threads
 
     def search(self, queries: npt.ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (cosines [Q, k], descending, and rows [Q, k]), see `top_k`."""
-        queries_QD = unit_rows_float32(queries, "queries", dim=self.enrolled_ND.shape[1])
-        _check_k(k, len(self.enrolled_ND))
-        starts = range(0, len(queries_QD), QUERY_ROWS)
+        asked = _Rows(queries, "queries", dim=self.enrolled.unit_ND.shape[1])
+        _check_k(k, len(self.enrolled))
         with ThreadPoolExecutor(self.threads) as pool:
-            parts = list(pool.map(lambda start: self._search(queries_QD[start : start + QUERY_ROWS], k), starts))
+            parts = list(pool.map(lambda start: self._search(asked, start, k), range(0, len(asked), QUERY_ROWS)))
         scores, rows = zip(*parts, strict=True)
         return np.concatenate(scores), np.concatenate(rows)
 
-    def _search(self, queries_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _search(self, asked: _Rows, first: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best of the queries from row `first` on, of a block of them."""
+        queries_BD, apart = asked.unit_ND[first : first + QUERY_ROWS], _most_apart(asked.unit_ND.shape[1])
         best_BK = np.full((len(queries_BD), k), -np.inf, dtype=np.float32)
         rows_BK = np.zeros((len(queries_BD), k), dtype=np.int64)
-        for start in range(0, len(self.enrolled_ND), ENROLLED_ROWS):
-            scores_BN = queries_BD @ self.enrolled_ND[start : start + ENROLLED_ROWS].T
-            size = scores_BN.shape[1]
-            floor_B = best_BK[:, -1]
+        for start in range(0, len(self.enrolled), ENROLLED_ROWS):
+            product_BN = queries_BD @ self.enrolled.unit_ND[start : start + ENROLLED_ROWS].T
+            size = product_BN.shape[1]
+            # Later rows have to be better than the last of the best, for of equal ones the first row comes first.
+            floor_B = best_BK[:, -1].astype(np.float64) + STEP - apart
             if start == 0 and size > k:  # later few are better than what there is, here nearly all would be
-                floor_B = np.nextafter(np.partition(scores_BN, size - k, axis=1)[:, size - k], np.float32(-np.inf))
-            found = np.flatnonzero(scores_BN > floor_B[:, None])
+                floor_B = np.partition(product_BN, size - k, axis=1)[:, size - k].astype(np.float64) - 2 * apart
+            found = np.flatnonzero(product_BN > np.nextafter(floor_B.astype(np.float32), np.float32(-np.inf))[:, None])
             if found.size:
-                best_BK, rows_BK = _merge(best_BK, rows_BK, scores_BN.ravel()[found], found, size, start)
+                values = _rounded_cosines(asked, self.enrolled, first + found // size, start + found % size)
+                best_BK, rows_BK = _merge(best_BK, rows_BK, values, found, size, start)
         return best_BK, rows_BK
 
 
@@ -114,6 +164,11 @@ def _merge(
 class FaissIndex:
     """An index of FAISS over unit rows, by inner product; approximate unless its factory string is "Flat".
 
+    FAISS gives candidates, of which the best are chosen by their rounded cosines. Of "Flat" and "IVF<n>,Flat" so many are
+    fetched that all ties of the last result are among them, if need be all that the index looks at: what it looks at does
+    not depend on how many are asked for, so that neither does the answer. With any other factory string, where it does,
+    always `MOST_FETCHED` are fetched, and no larger k is allowed; of more than so many ties some may be missed.
+
     Args:
         enrolled: [N, D].
         factory: what to make, as faiss.index_factory has it; "" is "Flat" under 10,000 rows and else an inverted file with
@@ -122,21 +177,51 @@ class FaissIndex:
 
     def __init__(self, enrolled: npt.ArrayLike, factory: str = "") -> None:
         faiss = _faiss()
-        enrolled_ND = unit_rows_float32(enrolled, "enrolled embeddings")
-        self.size, self.dim = enrolled_ND.shape
-        num_lists = 1 << round(np.log2(4 * np.sqrt(self.size)))
-        factory = factory or ("Flat" if self.size < 10_000 else f"IVF{num_lists},Flat")
-        self.index = faiss.index_factory(self.dim, factory, faiss.METRIC_INNER_PRODUCT)
-        self.index.train(enrolled_ND)
-        self.index.add(enrolled_ND)
+        self.enrolled = _Rows(enrolled, "enrolled embeddings")
+        unit_ND = self.enrolled.unit_ND
+        num_lists = 1 << round(np.log2(4 * np.sqrt(len(unit_ND))))
+        factory = factory or ("Flat" if len(unit_ND) < 10_000 else f"IVF{num_lists},Flat")
+        self.is_plain = re.fullmatch(r"(IVF\d+,)?Flat", factory) is not None
+        self.index = faiss.index_factory(unit_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        self.index.train(unit_ND)
+        self.index.add(unit_ND)
+        del self.enrolled.unit_ND  # the index has them
         if hasattr(self.index, "nprobe"):
             self.index.nprobe = max(1, int(getattr(self.index, "nlist", 16)) // 16)
 
     def search(self, queries: npt.ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return (cosines [Q, k], descending, and rows [Q, k], -1 where FAISS found fewer), see `top_k`."""
-        _check_k(k, self.size)
-        scores_QK, rows_QK = self.index.search(unit_rows_float32(queries, "queries", dim=self.dim), k)
-        return np.asarray(scores_QK), np.asarray(rows_QK, dtype=np.int64)
+        """Return (cosines [Q, k], descending, and rows [Q, k]; -inf and -1 where FAISS found fewer), see `top_k`."""
+        num, dim = self.enrolled.given_ND.shape
+        asked = _Rows(queries, "queries", dim=dim)
+        _check_k(k, num)
+        if not self.is_plain and k > MOST_FETCHED:
+            raise ValueError(
+                f"k: expected 1 to {MOST_FETCHED} with this index of FAISS, found {k}; search exactly, or with 'faiss'"
+            )
+        best_QK, rows_QK = np.empty((len(asked), k), dtype=np.float32), np.empty((len(asked), k), dtype=np.int64)
+        for start in range(0, len(asked), QUERY_ROWS):
+            left, num_fetched = np.arange(start, min(start + QUERY_ROWS, len(asked))), self._first_fetch(k)
+            while left.size:
+                best_BK, rows_BK, is_sure_B = self._fetch(asked, left, k, num_fetched)
+                best_QK[left], rows_QK[left] = best_BK, rows_BK
+                left, num_fetched = left[~is_sure_B], min(num, 4 * num_fetched)
+        return best_QK, rows_QK
+
+    def _first_fetch(self, k: int) -> int:
+        return min(len(self.enrolled), 2 * k + 8 if self.is_plain else MOST_FETCHED)
+
+    def _fetch(self, asked: _Rows, query_B: np.ndarray, k: int, num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(Cosines and rows of the best of so many candidates [B, k], whether no other row may belong among them [B])."""
+        product_BM, row_BM = self.index.search(asked.unit_ND[query_B], num)
+        product_BM, row_BM = np.asarray(product_BM), np.asarray(row_BM, dtype=np.int64)
+        value_BM, there_BM = np.full(row_BM.shape, -np.inf, dtype=np.float32), row_BM >= 0
+        place_P = np.nonzero(there_BM)[0]
+        value_BM[there_BM] = _rounded_cosines(asked, self.enrolled, query_B[place_P], row_BM[there_BM])
+        order_BK = np.lexsort((row_BM, -value_BM), axis=1)[:, :k]
+        best_BK, rows_BK = np.take_along_axis(value_BM, order_BK, axis=1), np.take_along_axis(row_BM, order_BK, axis=1)
+        is_all_B = ~there_BM[:, -1] | (num == len(self.enrolled)) | (not self.is_plain)
+        apart = _most_apart(asked.unit_ND.shape[1])
+        return best_BK, rows_BK, is_all_B | (product_BM[:, -1].astype(np.float64) + apart < best_BK[:, -1])
 
 
 def _faiss() -> Any:
@@ -174,12 +259,12 @@ def score_histogram(
         threads: blocks at work at the same time, beside the threads of the matrix product.
 
     Raises:
-        ValueError: embeddings that are not finite or of zeros, not one speaker an embedding, fewer than two embeddings,
+        ValueError: embeddings that `top_k` refuses, not one speaker an embedding, fewer than two embeddings,
             `num_bins` out of range.
     """
     if not 1 <= num_bins <= MAX_BINS:
         raise ValueError(f"num_bins: expected 1 to {MAX_BINS}, found {num_bins}")
-    rows_ND = unit_rows_float32(embeddings, "embeddings")
+    rows_ND = _Rows(embeddings, "embeddings").unit_ND
     if len(rows_ND) < 2:
         raise ValueError(f"embeddings: expected at least two, found {len(rows_ND)}")
     _, code_N = speaker_codes(np.asarray(speakers), len(rows_ND))

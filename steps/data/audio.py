@@ -1,7 +1,8 @@
 """Audio files: reading them as float32 mono, and finding out what is wrong with them.
 
-libsndfile reads WAV, FLAC, Ogg (Vorbis and Opus) and MP3. AAC (.m4a, .aac, .mp4) needs torchcodec and the system's
-ffmpeg libraries, which are imported only when such a file is met. What a file holds is told by its content, not by its name.
+libsndfile reads WAV and its relatives, FLAC, Ogg (Vorbis and Opus) and MP3. AAC (.m4a, .aac, .mp4) needs torchcodec and the
+system's ffmpeg libraries, which are imported only when such a file is met. What a file holds is told by its content, not by
+its name.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import soundfile
 
 from steps.core.errors import RecipeError
 from steps.data import audio_aac
-from steps.data.audio_headers import Finding, check_length, scan_mp3
+from steps.data.audio_finding import Finding
+from steps.data.audio_frames import MP3_FRAME
+from steps.data.audio_headers import check_length, sphere_fields
 from steps.data.audio_levels import Levels
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"}) | audio_aac.SUFFIXES
@@ -22,19 +25,17 @@ MONO = -1  # as a channel: the file must have exactly one
 
 # What libsndfile calls the formats that a suffix may stand for; TIMIT's .WAV files are NIST's.
 _FORMATS = {
-    ".wav": ("WAV", "WAVEX", "RF64", "NIST"),
-    ".flac": ("FLAC",),
-    ".ogg": ("OGG",),
-    ".opus": ("OGG",),
-    ".mp3": ("MP3",),
-}
+    ".wav": ("WAV", "WAVEX", "RF64", "NIST"), ".flac": ("FLAC",), ".ogg": ("OGG",), ".oga": ("OGG",), ".opus": ("OGG",),
+    ".mp3": ("MP3",), ".mp2": ("MP3",),
+    ".aiff": ("AIFF",), ".aif": ("AIFF",), ".aifc": ("AIFF",), ".au": ("AU",), ".snd": ("AU",),
+    ".caf": ("CAF",), ".w64": ("W64",), ".rf64": ("RF64",), ".sph": ("NIST",), ".nist": ("NIST",),
+}  # fmt: skip
 _INEXACT_SEEK = ("MP3", "OGG")  # libsndfile 1.2 lands beside the sample that was asked for
 _BLOCK = 1 << 20  # numbers decoded at a time, so that a header cannot ask for more memory than the file fills
 _LEAST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz; what lies outside is a damaged header
 _MOST_PER_BYTE = 10_000  # samples: FLAC stores 65,535 equal ones in about 10 bytes
-_MP3_FRAME = 1152  # samples
+_MPEG_SLACK = 2 * MP3_FRAME  # samples: what decoders leave out to get going
 _NOT_KNOWN = 2**62  # samples: libsndfile says something beyond where a FLAC header says nothing
-_AAC_SLACK = 0.1  # s that a whole AAC file may have less than announced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +76,7 @@ class _Header(NamedTuple):
 
     info: AudioInfo
     format: str  # as libsndfile calls it
+    subtype: str
     remark: str  # about a name that says something else
     aac: audio_aac.Decoded | None = None
 
@@ -121,10 +123,11 @@ def audio_info(path: Path | str) -> AudioInfo:
 def inspect_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -> Inspection:
     """Return what a file holds, what is wrong with it, and what is to be said of it; each file is decoded once at most.
 
-    Wrong: unreadable, no samples, a sampling rate that cannot be, a channel too many or missing, a length (WAV, FLAC, SPHERE,
-    Ogg) that the bytes do not bear out; and if decoded: cut short, NaN or infinite samples, all samples zero. Said: content that
-    the name does not tell, a length that is not known; and if decoded: DC offset, clipping, samples beyond +-1, near silence.
-    The length is that of the decoded samples if decoded; AAC is always decoded, as its header has no exact length.
+    Wrong: unreadable, no samples, a sampling rate that cannot be, a channel too many or missing, a length that the bytes do not
+    bear out (see `check_length`), streams or samples that would not be read; and if decoded: cut short, NaN or infinite samples,
+    all samples zero. Said: content that the name does not tell, a length that is not known; and if decoded: DC offset, clipping,
+    samples beyond +-1, near silence. The length is that of the decoded samples if decoded; MPEG-4 is always decoded, as it has
+    no exact length, and of MPEG audio without one its frames are counted.
 
     Not found: an MP3 or raw AAC file that was cut between two frames and does not say how many it has, since no such file
     says that it ends; and clipping that was turned down afterwards.
@@ -133,14 +136,14 @@ def inspect_audio(path: Path | str, *, decode: bool = True, channel: int = MONO)
     try:
         file = _header(path)
         length = _length(path, file)
-        problem = length.problem or _header_problem(file.info, channel)
+        problem = length.problem or _unread(file, length, file.info.num_samples) or _header_problem(file.info, channel)
         remarks = [each for each in (file.remark, length.remark) if each]
         if problem or not decode:
-            return Inspection(file.info, problem, "; ".join(remarks))
+            return Inspection(_counted(file, length), problem, "; ".join(remarks))
         levels = _levels(path, file, channel)
     except _UnreadableError as unreadable:
         return Inspection(None, str(unreadable))
-    problem = levels.problem or _decoded_problem(path, file, levels.num_samples)
+    problem = levels.problem or _decoded_problem(file, length, levels.num_samples)
     info = replace(file.info, num_samples=levels.num_samples)
     return Inspection(info, problem, "; ".join(remarks + ([] if problem else levels.remarks)))
 
@@ -157,11 +160,11 @@ def _header(path: Path) -> _Header:
         num_samples, num_channels = aac.samples_WC.shape
         remark = "" if suffix in audio_aac.SUFFIXES else f"holds MPEG-4 audio, which {suffix} does not say"
         info = AudioInfo(sampling_rate=aac.sampling_rate, num_samples=num_samples, num_channels=num_channels)
-        return _Header(info, "AAC", remark, aac)
+        return _Header(info, "AAC", "", remark, aac)
     with _opened(path) as file:
         info = AudioInfo(sampling_rate=file.samplerate, num_samples=file.frames, num_channels=file.channels)
-        known = suffix not in AUDIO_SUFFIXES or file.format in _FORMATS.get(suffix, ())
-        header = _Header(info, file.format, "" if known else f"holds {file.format}, which {suffix} does not say")
+        known = suffix not in _FORMATS.keys() | AUDIO_SUFFIXES or file.format in _FORMATS.get(suffix, ())
+        header = _Header(info, file.format, file.subtype, "" if known else f"holds {file.format}, which {suffix} does not say")
     size = path.stat().st_size
     if info.num_samples > _NOT_KNOWN:
         with _opened(path) as file:
@@ -187,27 +190,39 @@ def _channel_problem(num_channels: int, channel: int) -> str:
 
 
 def _length(path: Path, file: _Header) -> Finding:
-    if file.aac is None:
-        return check_length(path)
-    there = file.info.num_samples / file.info.sampling_rate
-    is_whole = there >= file.aac.announced - _AAC_SLACK
-    return Finding("" if is_whole else f"is cut short: {file.aac.announced:.2f} s announced, {there:.2f} s there")
+    """What the container says of the length."""
+    if file.aac is not None:
+        return audio_aac.check_length(path, file.info.num_samples, file.info.sampling_rate)
+    return check_length(path, is_mpeg=file.format == "MP3") or Finding(
+        remark=f"holds {file.format}: whether it is whole is not known"
+    )
 
 
-def _decoded_problem(path: Path, file: _Header, there: int) -> str:
-    """What is wrong with the length; that of an MP3 file is an estimate where its first frame does not say it."""
-    announced = file.info.num_samples
-    cut = f"is cut short: {announced} samples announced, {there} there"
-    if file.format != "MP3":
-        return cut if there < announced else ""
-    frames = scan_mp3(path)
-    if frames is None:
+def _is_mpeg(file: _Header) -> bool:
+    return file.subtype.startswith("MPEG")
+
+
+def _counted(file: _Header, length: Finding) -> AudioInfo:
+    """What a file holds; libsndfile only guesses how many samples an MPEG file has whose first frame does not say it."""
+    if not _is_mpeg(file) or length.num_samples is None:
+        return file.info
+    return replace(file.info, num_samples=min(file.info.num_samples, length.num_samples))
+
+
+def _unread(file: _Header, length: Finding, there: int) -> str:
+    """Whether the bytes hold more samples than are read."""
+    holds = length.num_samples
+    if holds is None or there >= holds - (_MPEG_SLACK if _is_mpeg(file) else 0):
         return ""
-    if there < 0.9 * frames.num_samples:
-        return f"is read up to sample {there} of {frames.num_samples}, as its header does not say its length; write it anew"
-    if frames.has_count and there < min(announced - 2 * _MP3_FRAME, 0.99 * announced):
-        return cut
-    return "" if frames.is_whole else "is cut short: its last MP3 frame is not whole"
+    return f"is read up to sample {there} of {holds}, as its header does not say its length; write it anew"
+
+
+def _decoded_problem(file: _Header, length: Finding, there: int) -> str:
+    """What is wrong with the number of samples that were decoded."""
+    announced = _counted(file, length).num_samples
+    if there < announced - (_MPEG_SLACK if _is_mpeg(file) else 0):
+        return f"is cut short: {announced} samples announced, {there} there"
+    return _unread(file, length, there)
 
 
 def _levels(path: Path, file: _Header, channel: int) -> Levels:
@@ -282,7 +297,15 @@ def _opened(path: Path) -> _Stream:
         # TypeError: soundfile takes a file that ends in .raw for one without a header.
         reason = str(error).removeprefix(f"Error opening {str(path)!r}: ")
         reason = "Format not recognised." if reason.startswith("File does not exist") else reason  # of an MP3; it is there
+        reason = _packed_sphere(path) or reason
         raise _UnreadableError(f"cannot be read as audio ({reason})") from None
+
+
+def _packed_sphere(path: Path) -> str:
+    """How a SPHERE file is coded that libsndfile cannot read, "" if it is none."""
+    with open(path, "rb") as file:
+        coding = sphere_fields(file.read(1 << 16)).get(b"sample_coding", b"").decode("latin-1")
+    return f"SPHERE samples coded {coding!r}; unpack them: sph2pipe -f wav in.sph out.wav" if coding else ""
 
 
 def _decode_aac(path: Path) -> audio_aac.Decoded:

@@ -14,6 +14,9 @@ from typing import BinaryIO, NamedTuple
 _STREAM_INFO_BYTES = 34
 _MOST_BLOCKS = 1000  # of metadata
 _MOST_TAIL = 1 << 20  # bytes that are searched where the header does not say how long a frame may be
+_STARTS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # of a stream: its name, and the head of a block of 34 bytes
+_PIECE = 1 << 20  # bytes searched at a time
+_TAG_BYTES = 128  # of ID3v1, which stands at the end
 _HEADER_BYTES = 16  # of the longest frame header, that of a variable block size
 _SIZES = {1: 192, **{code: 576 << (code - 2) for code in range(2, 6)}, **{code: 256 << (code - 8) for code in range(8, 16)}}
 
@@ -37,9 +40,36 @@ class _Stream(NamedTuple):
 def flac_problem(file: BinaryIO, size: int) -> str:
     """Return in what the header of a FLAC file of so many bytes differs from its frames, "" if in nothing that can be told.
 
-    Nothing is said of a file whose last frame is not whole (decoding finds that), or is followed by a tag.
+    Nothing is said of a file whose last frame is not whole (decoding finds that), or is followed by what is no ID3 tag.
+
+    Args:
+        file: at the first byte of the stream, which may stand behind a tag.
+        size: of the whole file, in bytes.
     """
-    stream = _stream(file)
+    start = file.tell()
+    if _has_another_stream(file, start + 4):
+        return "holds several FLAC streams (files that were joined), of which only the first would be read; write it anew"
+    return _length_problem(file, start, _without_tag(file, size))
+
+
+def _has_another_stream(file: BinaryIO, begin: int) -> bool:
+    file.seek(begin)
+    piece, before = file.read(_PIECE), b""
+    while piece:
+        if any(start in before + piece for start in _STARTS):
+            return True
+        before, piece = piece[-len(_STARTS[0]) :], file.read(_PIECE)
+    return False
+
+
+def _without_tag(file: BinaryIO, size: int) -> int:
+    """The size of a file without an ID3 tag at its end."""
+    file.seek(max(0, size - _TAG_BYTES))
+    return size - _TAG_BYTES if file.read(3) == b"TAG" else size
+
+
+def _length_problem(file: BinaryIO, start: int, size: int) -> str:
+    stream = _stream(file, start)
     if stream is None or not stream.num_samples:
         return ""
     file.seek(stream.begin)
@@ -47,7 +77,7 @@ def flac_problem(file: BinaryIO, size: int) -> str:
     if begin is None:
         return ""
     file.seek(max(stream.begin, size - (stream.most_bytes or _MOST_TAIL)))
-    tail = file.read()
+    tail = file.read(max(0, size - file.tell()))
     for place, frame in _frames_from_the_end(tail, stream):
         there = frame.first + frame.size - begin.first
         if there == stream.num_samples:
@@ -58,10 +88,10 @@ def flac_problem(file: BinaryIO, size: int) -> str:
     return ""
 
 
-def _stream(file: BinaryIO) -> _Stream | None:
+def _stream(file: BinaryIO, start: int = 0) -> _Stream | None:
     """The stream information, which is the first block of metadata; None where it is not as it should be."""
-    file.seek(4)
-    begin, found = 4, None
+    file.seek(start + 4)
+    begin, found = start + 4, None
     for _ in range(_MOST_BLOCKS):
         head = file.read(4)
         if len(head) < 4:

@@ -2,7 +2,9 @@
 
 Definitions. A search compares one test item with all M enrolled speakers. It is mated if the item's speaker is enrolled,
 non-mated if not. The rank of a mated search is 1 + the number of other enrolled speakers that score at least as high as
-the right one: equal scores count against the system, so that one whose scores are all equal identifies nobody.
+the right one: equal scores count against the system, so that one whose scores are all equal identifies nobody. Scores that
+differ by no more than 1e-12 (of the score, where that is over 1) are equal: a matrix product gives a pair of embeddings another
+last bit in another place, and which of two equal speakers gets it must not decide.
 - identification rate at rank r (closed set): share of mated searches of rank r or better; over r = 1..M the
   cumulative match characteristic (CMC).
 - false-positive identification rate FPIR(T), here also false-alarm rate (FAR): share of non-mated searches in which any
@@ -27,6 +29,7 @@ import numpy.typing as npt
 from steps.metrics.replicates import draw_speaker_counts
 
 NOT_ENROLLED = -1
+TIE = 1e-12  # that equal scores may differ by: some thousand roundings of double precision
 MAX_DRAWS = 1000  # of one replicate; a replicate without searches of both kinds is drawn again
 
 
@@ -79,7 +82,8 @@ def rank_scores(scores: npt.ArrayLike, answer: npt.ArrayLike) -> Searches:
     mated_N = answer_N != NOT_ENROLLED
     own_N = np.where(mated_N, scores_MN[answer_N, np.arange(answer_N.size)], -np.inf)
     # Counts the right speaker too, hence no + 1.
-    rank_N = np.where(mated_N, (scores_MN >= own_N).sum(axis=0), 0)
+    least_N = own_N - TIE * np.maximum(1.0, np.abs(np.where(mated_N, own_N, 0.0)))
+    rank_N = np.where(mated_N, (scores_MN >= least_N).sum(axis=0), 0)
     return Searches(rank_N, own_N, scores_MN.max(axis=0), len(scores_MN))
 
 

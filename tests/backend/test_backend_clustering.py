@@ -104,12 +104,29 @@ def test_spectral_affinity_is_that_of_loops():
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_of_neighbours_that_are_equally_near_all_count_whatever_their_order():
+    """Two twins and sixteen that are as near to them as each other: the k-th place must not be the first item's."""
+    unit_ND = np.concatenate([np.eye(18)[:1], np.eye(18)[:1], np.eye(18)[2:]])
+    order = np.random.default_rng(2).permutation(18)
+    found = clustering._neighbour_affinity(unit_ND, 3)
+    np.testing.assert_allclose(clustering._neighbour_affinity(unit_ND[order], 3), found[np.ix_(order, order)], atol=1e-12)
+    assert len(np.unique(found[2:, 2:][~np.eye(16, dtype=bool)].round(9))) == 1
+
+
 def test_spectral_clustering_of_twins_and_of_one():
     twins = np.repeat(np.eye(3), 8, axis=0)
     assert adjusted_rand_score(np.repeat(np.arange(3), 8), spectral_clustering(twins)) == 1
     assert spectral_clustering(np.ones((1, 2))).tolist() == [0]
     assert spectral_clustering(np.eye(3), num_clusters=3).tolist() == [0, 1, 2]
     assert set(spectral_clustering(np.eye(2))) <= {0, 1}
+
+
+@pytest.mark.parametrize("method", ["ahc", "spectral", "dominant_sets"])
+def test_an_embedding_that_is_too_long_for_a_length_does_not_become_zeros(method):
+    x_ND, _ = groups(2, sizes=(4, 4))
+    x_ND[5] *= 1e200
+    with pytest.raises(ValueError, match="embeddings: expected embeddings with a finite length, .* in row 5"):
+        clustering.cluster(x_ND, method, **({} if method == "dominant_sets" else {"num_clusters": 2}))
 
 
 def test_one_item_is_one_cluster():

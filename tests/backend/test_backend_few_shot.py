@@ -1,5 +1,6 @@
 """Tasks are what they promise, and accuracy is that of loops; embeddings all alike score exactly 1 / k."""
 
+import itertools
 import json
 
 import numpy as np
@@ -81,6 +82,20 @@ def test_a_tie_of_two_gives_half():
     drawn = Tasks(np.array([0, 0]), np.array([[[1], [2], [3]]] * 2), np.array([0, 2]))
     x_ND = np.array([[0.0], [1.0], [-1.0], [5.0]])
     assert task_credits(drawn, x_ND, "euclidean").tolist() == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("distance", few_shot.DISTANCES)
+def test_speakers_with_the_same_utterances_in_another_order_tie(distance):
+    x_ND = np.random.default_rng(3).normal(size=(4, 64))
+    x_ND = np.concatenate([x_ND, x_ND[:3]])
+    orders = list(itertools.permutations(range(3)))
+    support_JKN = np.array([[one, [4 + place for place in other]] for one in orders for other in orders])
+    drawn = Tasks(np.full(len(support_JKN), 3), support_JKN, np.zeros(len(support_JKN), dtype=int))
+    assert (task_credits(drawn, x_ND, distance) == 0.5).all()
+
+
+def test_an_infinite_nearness_is_nearest_and_what_is_farther_by_more_than_rounding_is_not():
+    assert few_shot.credits([[np.inf, 1.0], [-np.inf, -np.inf], [1.0, 1.0 - 1e-9]], [0, 1, 1]).tolist() == [1.0, 0.5, 0.0]
 
 
 def test_an_unknown_distance_is_refused():

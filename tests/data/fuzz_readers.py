@@ -17,11 +17,12 @@ from steps.core import config, launchers
 from steps.core.files import read_json
 from steps.core.stamp import read_stamp
 from steps.core.sweeps import read_sweep
-from steps.data import archive, audio, ids, manifests
+from steps.data import archive, audio, audio_aac, audio_headers, ids, manifests
 from steps.data.enrolment import model_speakers, read_models
 from steps.data.item_lists import read_items, read_roles
 from steps.data.score_files import read_score_index, read_trial_index
 from steps.data.trials import read_trials
+from tests.data import containers
 
 RATE = 16000
 UTTERANCES = {f"s{speaker}/u{number}": f"s{speaker}" for speaker in range(3) for number in range(4)}
@@ -102,7 +103,15 @@ RIR_LIST = "--rir-id a1 --room-id r1 RIRS/s0/u0.wav\n--rir-id a2 --room-id r1 --
 
 def readers(folder: Path, *, with_aac: bool = False) -> dict[str, dict[str, Any]]:
     """Return the arguments of a `fuzz.Reader` by name; `folder` is written to, for what needs programs to make."""
-    return _lists() | _tables() | _settings() | _manifests() | _arks(folder) | _audio(folder, with_aac=with_aac)
+    return (
+        _lists()
+        | _tables()
+        | _settings()
+        | _manifests()
+        | _arks(folder)
+        | _audio(folder, with_aac=with_aac)
+        | _containers(folder)
+    )
 
 
 def _one(name: str, content: bytes | str, read: Callable[[Path], object], **options: Any) -> dict[str, Any]:
@@ -288,6 +297,26 @@ def _audio(folder: Path, *, with_aac: bool) -> dict[str, dict[str, Any]]:
         path = folder / "made.m4a"
         AudioEncoder(torch.from_numpy(samples_W.astype(np.float32))[None], sample_rate=RATE).to_file(str(path))
         found["m4a"] = _one("a.m4a", path.read_bytes(), _read_audio, is_text=False)
+    return found
+
+
+def _containers(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is read of containers before anything is decoded; those with MPEG frames are not opened by libsndfile, which chats."""
+    samples_W = np.random.default_rng(0).uniform(-0.3, 0.3, RATE // 8)
+    packed = {}
+    for name, form in {"w64": "W64", "aiff": "AIFF", "au": "AU", "caf": "CAF", "mp3_frames": "MP3"}.items():
+        soundfile.write(folder / "made.x", samples_W, RATE, format=form)
+        packed[name] = (folder / "made.x").read_bytes()
+    soundfile.write(folder / "made.x", samples_W, RATE, format="OGG", subtype="OPUS")
+    packed["ogg_pages"] = 2 * (folder / "made.x").read_bytes()
+    soundfile.write(folder / "made.x", samples_W, RATE, format="FLAC")
+    packed["flac_joined"] = b"ID3\4\0\0\0\0\0\5abcde" + 2 * (folder / "made.x").read_bytes() + b"TAG" + bytes(125)
+    found = {name: _one("a.bin", content, audio_headers.check_length, is_text=False) for name, content in packed.items()}
+    boxes = containers.mp4(
+        containers.sound(4000, edits=containers.edit(3000, 900)), behind=containers.fragment(2, 3, lengths=True)
+    )
+    for name, content in {"mp4_boxes": boxes, "adts_frames": containers.adts(9)}.items():
+        found[name] = _one("a.bin", content, lambda path: audio_aac.check_length(path, 4000, RATE), is_text=False)
     return found
 
 

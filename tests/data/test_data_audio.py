@@ -1,6 +1,5 @@
 """Claims about steps.data.audio; the files are written by soundfile."""
 
-import struct
 import tracemalloc
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from steps.core.errors import RecipeError
 from steps.data import audio, audio_aac
 from steps.data.audio import AudioInfo, audio_info, check_audio, inspect_audio, read_audio
 from steps.data.audio_aac import Decoded
-from steps.data.audio_headers import check_length, scan_mp3
+from steps.data.audio_frames import mp3_frame, scan
 from steps.data.audio_levels import Levels
+from tests.data.containers import adts, mp4, sound
 
 RATE = 16000
 
@@ -128,56 +128,6 @@ def test_aac_is_decoded(tmp_path, wave_W):
     assert check_audio(tmp_path / "a.m4a") == ""
 
 
-def chunk(name: bytes, content: bytes, length: int | None = None, order: str = "<") -> bytes:
-    return name + struct.pack(f"{order}I", len(content) if length is None else length) + content + b"\0" * (len(content) % 2)
-
-
-def riff(*chunks: bytes, name: bytes = b"RIFF", order: str = "<") -> bytes:
-    body = b"WAVE" + chunk(b"fmt ", struct.pack(f"{order}HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16), order=order) + b"".join(chunks)
-    return name + struct.pack(f"{order}I", len(body)) + body
-
-
-SAMPLES = np.random.default_rng(1).integers(-9000, 9000, 1000).astype("<i2").tobytes()
-DS64 = chunk(b"ds64", struct.pack("<QQQI", 0, 2000, 1000, 0))
-TAG = chunk(b"LIST", b"INFOISFT\x05\0\0\0Lavf\0")
-LENGTHS = {
-    "plain": (riff(chunk(b"data", SAMPLES)), "", ""),
-    "a tag before and one behind": (riff(TAG, chunk(b"data", SAMPLES), TAG), "", ""),
-    "one byte of padding is missing": (riff(chunk(b"data", SAMPLES[:-1], 1999))[:-1], "", ""),
-    "zeros up to a sector": (riff(chunk(b"data", SAMPLES)) + b"\0" * 60, "", ""),
-    "big end first": (riff(chunk(b"data", SAMPLES, order=">"), name=b"RIFX", order=">"), "", ""),
-    "a sample too few": (riff(chunk(b"data", SAMPLES))[:-4], "is cut short: its header announces 2000 bytes", ""),
-    "more than announced": (riff(chunk(b"data", SAMPLES, 800)), "has 1200 bytes behind the 800 bytes of samples", ""),
-    "a tag that is cut": (riff(chunk(b"data", SAMPLES), chunk(b"LIST", b"INFO" * 40, 4000)), "has 168 bytes behind", ""),
-    "ffmpeg into a pipe": (riff(chunk(b"data", SAMPLES, 0xFFFFFFFF)), "", "its header does not say how long it is"),
-    "SoX into a pipe": (riff(chunk(b"data", SAMPLES, 0x7FFFFFDB)), "", "its header does not say how long it is"),
-    "RF64": (riff(DS64, chunk(b"data", SAMPLES, 0xFFFFFFFF), name=b"RF64"), "", ""),
-    "RF64 cut": (
-        riff(DS64, chunk(b"data", SAMPLES[:-8], 0xFFFFFFFF), name=b"RF64"),
-        "is cut short: its header announces 2000",
-        "",
-    ),
-    "no samples at all": (riff(), "", ""),
-}
-
-
-@pytest.mark.parametrize("case", LENGTHS)
-def test_the_length_in_a_wav_header_is_held_against_the_bytes(tmp_path, case):
-    content, problem, remark = LENGTHS[case]
-    (tmp_path / "a.wav").write_bytes(content)
-    found = check_length(tmp_path / "a.wav")
-    assert found.problem.startswith(problem) if problem else not found.problem
-    assert found.remark.startswith(remark) if remark else not found.remark
-
-
-def test_a_sphere_file_that_was_cut_is_found(tmp_path, wave_W):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, wave_W, RATE, format="NIST", subtype="PCM_16")
-    assert inspect_audio(path)[1:] == ("", "")
-    path.write_bytes(path.read_bytes()[:-2])
-    assert check_audio(path) == "is cut short: its header announces 32000 bytes of samples, 31998 are there"
-
-
 @pytest.mark.parametrize("form", ["ogg", "opus"])
 def test_an_ogg_file_ends_with_a_whole_page_that_says_so(tmp_path, wave_W, form):
     path = tmp_path / f"a.{form}"
@@ -202,7 +152,7 @@ def mp3_frames(path: Path, noise_W: np.ndarray, quality: float) -> bytes:
 def test_an_mp3_file_of_which_a_part_would_be_read_is_found(tmp_path):
     noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * RATE), tmp_path / "a.mp3"
     path.write_bytes(mp3_frames(path, noise_W, 0.0) + mp3_frames(path, noise_W, 0.9))  # the length is guessed from the first
-    there, frames = len(soundfile.read(path)[0]), scan_mp3(path)
+    there, frames = len(soundfile.read(path)[0]), scan(path.read_bytes(), mp3_frame)
     assert abs(frames.num_samples - 2 * len(noise_W)) < 8 * 576
     assert there < 0.9 * frames.num_samples
     assert check_audio(path).startswith(f"is read up to sample {there} of {frames.num_samples}, as its header does not say")
@@ -211,25 +161,23 @@ def test_an_mp3_file_of_which_a_part_would_be_read_is_found(tmp_path):
 def test_an_mp3_file_that_was_cut_is_found_where_it_says_its_length(tmp_path):
     noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * RATE), tmp_path / "a.mp3"
     soundfile.write(path, noise_W, RATE, bitrate_mode="VARIABLE", compression_level=0.5)
-    whole = scan_mp3(path)
-    assert (whole.has_count, abs(whole.num_samples - len(noise_W)) < 4 * 1152) == (True, True)
+    whole = scan(path.read_bytes(), mp3_frame)
+    assert (whole.announced, abs(whole.num_samples - len(noise_W)) < 4 * 1152) == (whole.num_frames, True)
     assert check_audio(path) == ""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 3 // 4])
-    assert "is cut short: 96000 samples announced" in check_audio(path)
-    path.write_bytes(content[content.index(content[:2], 4) :])
-    assert scan_mp3(path) == (whole.num_samples, False, True)
-    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + b"\0" * 128 + content + b"TAG" + b"\0" * 125)
-    assert scan_mp3(path) == whole
-    path.write_bytes(b"no frames")
-    assert scan_mp3(path) is None
+    for decode in (True, False):
+        assert f"is cut short: {whole.announced} MP3 frames announced" in check_audio(path, decode=decode)
+    assert scan(content[content.index(content[:2], 4) :], mp3_frame) == whole._replace(announced=0)
+    assert scan(b"ID3\4\0\0\0\0\1\0" + b"\0" * 128 + content + b"TAG" + b"\0" * 125, mp3_frame) == whole
+    assert scan(b"no frames", mp3_frame) is None
 
 
 def test_an_mp3_file_of_one_bit_rate_that_was_cut_within_a_frame_is_found(tmp_path):
     noise_W, path = np.random.default_rng(1).uniform(-0.5, 0.5, 2 * RATE), tmp_path / "a.mp3"
     content = mp3_frames(path, noise_W, 0.5)
     path.write_bytes(content)
-    assert (scan_mp3(path).has_count, check_audio(path)) == (False, "")
+    assert (scan(content, mp3_frame).announced, check_audio(path)) == (0, "")
     for lost in (1, 50, len(content) // 3):
         path.write_bytes(content[:-lost])
         assert check_audio(path) == "is cut short: its last MP3 frame is not whole"
@@ -305,11 +253,12 @@ def test_aac_is_decoded_once_and_told_by_its_content(tmp_path, wave_W, monkeypat
 
     def decode(path: Path) -> Decoded:
         calls.append(path.name)
-        return Decoded(wave_W[:, None], RATE, 2.0 if path.name == "cut.m4a" else 1.0)
+        return Decoded(wave_W[:, None], RATE)
 
     monkeypatch.setattr(audio_aac, "decode", decode)
-    for name in ("a.m4a", "a.wav", "cut.m4a", "b.aac"):
-        (tmp_path / name).write_bytes(b"\xff\xf1\x60\x40" * 9 if name == "b.aac" else b"\0\0\0\x1cftypM4A " + b"\0" * 50)
+    for name, seconds in (("a.m4a", 1.0), ("a.wav", 1.0), ("cut.m4a", 2.0)):
+        (tmp_path / name).write_bytes(mp4(sound(round(seconds * RATE))))
+    (tmp_path / "b.aac").write_bytes(adts(RATE // 1024))
     info = AudioInfo(sampling_rate=RATE, num_samples=RATE, num_channels=1)
     assert inspect_audio(tmp_path / "a.m4a") == (info, "", "")
     assert inspect_audio(tmp_path / "b.aac", decode=False) == (info, "", "")

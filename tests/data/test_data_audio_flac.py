@@ -96,3 +96,27 @@ def test_checksums_are_those_of_their_polynomials():
             for place in range(8 * len(content) + width - 1, width - 1, -1):
                 left ^= (polynomial << (place - width)) * (left >> place & 1)
             assert crc(content) == left
+
+
+def test_joined_files_are_a_problem_whatever_their_lengths(tmp_path):
+    path = tmp_path / "a.flac"
+    one, other, tag = bytes(write(path, 2 * RATE)), bytes(write(path, RATE)), b"ID3\4\0\0\0\0\0\5abcde"
+    for content in (one + other, one + one, one + other + one, tag + one + tag + one):
+        path.write_bytes(content)
+        assert soundfile.info(path).frames == 2 * RATE  # it is the first part that would be read
+        for decode in (True, False):
+            assert inspect_audio(path, decode=decode).problem.startswith("holds several FLAC streams (files that were joined)")
+
+
+def test_tags_in_front_and_behind_do_not_hide_a_length_that_is_wrong(tmp_path):
+    path = tmp_path / "a.flac"
+    content, front, behind = write(path, 2 * RATE), b"ID3\4\0\0\0\0\1\0" + b"\xff\xf8" * 64, b"TAG" + bytes(125)
+    for said, problem in ((2 * RATE, ""), (RATE, "is longer than its header says"), (3 * RATE, "is cut short")):
+        for wrapped in (
+            front + announce(content, said),
+            announce(content, said) + behind,
+            front + announce(content, said) + behind,
+        ):
+            path.write_bytes(wrapped)
+            found = inspect_audio(path, decode=False)
+            assert found.problem.startswith(problem) if problem else found[1:] == ("", "")

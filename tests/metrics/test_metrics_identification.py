@@ -154,3 +154,14 @@ def test_a_thinned_curve_keeps_corners():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_equal_scores_that_differ_in_their_last_bits_identify_nobody():
+    """As equal embeddings get from a matrix product; and of large ones a share counts."""
+    rng = np.random.default_rng(7)
+    for size in (0.3, 1.0, 500.0):
+        scores = size * (1 + rng.choice([-1, 0, 1], size=(50, 20)) * 2e-16)
+        assert len(np.unique(scores)) > 1
+        assert (rank_scores(scores, rng.integers(50, size=20)).rank_N == 50).all()
+    apart = np.array([[0.5], [0.5 - 1e-10], [0.5 - 1e-14]])
+    assert [rank_scores(apart, np.array([row])).rank_N[0] for row in range(3)] == [2, 3, 2]
