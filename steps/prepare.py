@@ -43,6 +43,12 @@ def goes_on(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return bool(names) and same and old["version"] == new["version"]
 
 
+def narrow(tables: dict[str, Any]) -> dict[str, Any]:
+    """Where nothing gives a split, "auto" is "made", as it was called before; where something does, the corpus's hash says it."""
+    prepare = tables["prepare"]
+    return tables | {"prepare": prepare | {"split": "made"}} if prepare.get("split") == "auto" else tables
+
+
 def units(job: Job) -> list[str]:
     """Shards of the corpus, fixed by its files and settings alone."""
     return CORPORA[job.settings.prepare.type].list_units(job.settings.prepare, job.site)
@@ -69,6 +75,7 @@ STAGE = Stage(
     merge=merge,
     observe=observe,
     goes_on=goes_on,
+    narrow=narrow,
 )
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.listing.files import read_gender, read_table
+from local.listing.files import read_gender
+from local.listing.text_tables import read_table
 from steps.core.errors import RecipeError
 
 _PARTS = ("", "dev", "test")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from local.listing import findings
+from local.listing import findings, parts
 from local.listing.files import SETS, Row
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
@@ -27,8 +27,15 @@ BANKS = ("noise", "music", "rir", "babble")
 BAD_AUDIO = ("fail", "exclude")
 CHECK_AUDIO = ("decode", "header")
 
-_ROW_FIELDS = sorted(field.name for field in fields(Row))
-_WHERE_SAID = ("nationality", "share")  # count in an inventory only where they say something: most corpora have none
+_PLACES = ("source", "line")  # of a row in a list, which decide nothing
+_ROW_FIELDS = sorted(field.name for field in fields(Row) if field.name not in _PLACES)
+_WHERE_SAID = (
+    "nationality",
+    "share",
+    "start",
+    "end",
+    "channel",
+)  # count in an inventory only where they say something: most corpora have none
 _FOUND = ("problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
 
 
@@ -47,7 +54,7 @@ Listing = Mapping[str, Files]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """One audio file after it was opened."""
+    """One audio file, or a part of one, after it was opened."""
 
     kind: str
     row: Row
@@ -58,7 +65,7 @@ class Opened:
     remark: str = ""  # several between "; "
 
     def utterance(self, channel: int) -> Utterance:
-        """Return the whole file as an utterance."""
+        """Return the file, or its part, as an utterance; the row's channel goes before that of all files."""
         row = self.row
         return Utterance(
             id=row.id,
@@ -70,7 +77,8 @@ class Opened:
             sampling_rate=self.sampling_rate,
             num_samples=self.num_samples,
             num_channels=self.num_channels,
-            channel=max(0, channel),
+            start=parts.start_of(row, self.sampling_rate),
+            channel=row.channel - 1 if row.channel else max(0, channel),
         )
 
 
@@ -139,13 +147,13 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
     """Open the files of one shard; write `utterances.jsonl`, a line per file, and `problems.tsv` of the bad ones."""
     kind, _, number = unit.rpartition(".")
     found, first = listing[kind], int(number) * size
-    opened = []
+    opened, siblings = [], parts.of_files(found.rows[first : first + size])
     with atomic_write(out / "utterances.jsonl") as file:
         for row in found.rows[first : first + size]:
             path = found.root / row.path
             state = _state(path)  # taken first: what is changed while it is open counts as changed
-            opened.append(_open(kind, row, path, found.channel, decode))
-            values = {name: getattr(opened[-1], name) for name in _FOUND}
+            opened.append(_open(kind, row, path, found.channel, decode, siblings.get(row.path, ())))
+            values = {name: getattr(opened[-1], name) for name in _FOUND} | ({"part": row.part} if row.part else {})
             line = {"kind": kind, "id": row.id, "file": state} | values
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     findings.write(out / findings.PROBLEMS, findings.problems(opened))
@@ -156,10 +164,12 @@ def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bo
     opened = []
     for kind, found in listing.items():
         known = _Records(folder for unit, folder in sorted(unit_folders.items()) if unit.rpartition(".")[0] == kind)
+        siblings = parts.of_files(found.rows)
         for row in found.rows:
             path, record = found.root / row.path, known.pop(row.id)
-            if record is None or record["problem"] or record.pop("file") != _state(path):
-                opened.append(_open(kind, row, path, found.channel, decode))
+            is_same = record is not None and record.pop("part", "") == row.part
+            if not is_same or record["problem"] or record.pop("file") != _state(path):
+                opened.append(_open(kind, row, path, found.channel, decode, siblings.get(row.path, ())))
             else:
                 opened.append(Opened(kind=kind, row=row, **record))
     return opened
@@ -252,8 +262,11 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
             file.writelines(lines)
 
 
-def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
-    info, problem, remark = inspect_audio(path, decode=decode, channel=channel)
+def _open(kind: str, row: Row, path: Path, channel: int, decode: bool, siblings: tuple[Row, ...] = ()) -> Opened:
+    if row.part:
+        info, problem, remark = parts.inspect(path, row, siblings, decode=decode, channel=channel)
+    else:
+        info, problem, remark = inspect_audio(path, decode=decode, channel=channel)
     return Opened(
         kind=kind,
         row=row,

@@ -12,7 +12,7 @@ import soundfile
 from local import cnceleb, vctk
 from local.celebrities import identification, metadata
 from local.librispeech import read_readers
-from local.listing import banks, files
+from local.listing import banks, files, kaldi, tables
 from steps.core import config, launchers
 from steps.core.files import read_json
 from steps.core.stamp import read_stamp
@@ -35,7 +35,7 @@ SCORES = b"s0/u0 s0/u1 0.51234567\ns0/u0 s1/u0 -1.25e-07\ns1/u2 s1/u3 12\ns2/u0 
 UTT2SPK = "".join(f"{name} {speaker}\n" for name, speaker in UTTERANCES.items()).encode()
 TABLE = 'path,speaker,session,gender,split,corpus,id\n"s0/u0.wav",anna,morning,f,train,a,"x, y"\ns0/é.wav,ben,,m,test,,\n'
 TSV = TABLE.replace(", ", "").replace(",", "\t")
-SPEAKERS = "speaker\tcorpus\tgender\tsplit\ns0\t\tf\ttrain\ns1\t\tm\ttest\ns2\t\t\t\n"
+SPEAKERS = "speaker\tcorpus\tgender\tsplit\ns0\t\tf\ttrain\ns1\t\tf\ttest\ns2\t\t\t\n"
 SETTINGS = b"""
 base = ["base.toml"]
 [prepare]
@@ -135,12 +135,12 @@ def _lists() -> dict[str, dict[str, Any]]:
 def _tables() -> dict[str, dict[str, Any]]:
     scp = "".join(f"{name} {name}.wav\n" for name in UTTERANCES).encode()
     return {
-        "table": _one("t.csv", TABLE, lambda path: _checked(files.rows_of_table(path.parent, path, "_"))),
-        "table_tsv": _one("t.tsv", TSV, lambda path: _checked(files.rows_of_table(path.parent, path, ""))),
-        "speakers": _one("s.tsv", SPEAKERS, lambda path: files.with_metadata(ROWS, path, "_")),
+        "table": _one("t.csv", TABLE, lambda path: _checked(tables.rows_of_table(path.parent, path, "_"))),
+        "table_tsv": _one("t.tsv", TSV, lambda path: _checked(tables.rows_of_table(path.parent, path, ""))),
+        "speakers": _one("s.tsv", SPEAKERS, lambda path: tables.with_metadata(ROWS, path, "_")),
         "kaldi": {
             "files": {"wav.scp": scp, "utt2spk": UTT2SPK, "spk2gender": b"s0 f\ns1 m\ns2 f\n"},
-            "read": lambda folder: _checked(files.rows_of_kaldi(folder, folder)),
+            "read": lambda folder: _checked(kaldi.rows_of_kaldi(folder, folder)),
         },
         "vox1_meta": _one("vox1_meta.csv", VOX_META, lambda path: metadata.read_speakers(path, "voxceleb1 id")),
         "vox2_meta": _one("vox2_meta.csv", VOX2_META, lambda path: metadata.read_speakers(path, "voxceleb2 id")),
