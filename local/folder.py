@@ -62,10 +62,11 @@ class Settings(CorpusSettings):
         """Return what is said of the files: which were passed over, and who is heard in the same stretch of a recording."""
         found = segments.check_shared(rows)
         if self.table:
-            return found
+            beside = [(True, f"{root / kaldi.WAV} is not read: prepare.table says what there is")]
+            return found + beside * (root / kaldi.WAV).is_file()
         if kaldi.folders(root):
             return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
-        return [*found, *contents.remarks(root)]
+        return [*found, *contents.files_of(root).remarks()]
 
     def _says_splits(self, root: Path) -> str:
         listed = str(files.find_file(self.table, root)) if self.table else str(root)

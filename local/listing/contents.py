@@ -6,8 +6,9 @@ same where libsndfile or ffmpeg read it; everything else below a corpus is count
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from local.listing.files import walk
 from steps.data.audio import AUDIO_SUFFIXES
@@ -28,6 +29,7 @@ NAMED_AUDIO = frozenset(
     | {".ra", ".raw", ".rf64", ".snd", ".sph", ".spx", ".tta", ".voc", ".w64", ".weba", ".webm", ".wma", ".wv", ".sd2", ".vox"}
 )
 _NUM_BYTES = 16
+_NO_SUFFIX = "(no suffix)"
 
 
 def kind_of(head: bytes) -> str:
@@ -40,43 +42,45 @@ def kind_of(head: bytes) -> str:
     return "audio" if head.startswith(_NOT_READ) else ""
 
 
-def recordings(root: Path) -> list[str]:
-    """Return the files below a folder that hold audio, as relative '/'-separated paths, sorted; hidden ones are left out.
+class Found(NamedTuple):
+    """The files below a folder."""
 
-    Those with the name of audio are taken at their word (stage 1 says what is wrong with them); of others the first bytes decide.
+    read: list[str]  # relative '/'-separated paths, sorted
+    copies: Counter[str]  # by suffix, how many hold audio and lie beside audio of their own name
+    audio: Counter[str]  # how many may be audio and are not read
+    others: Counter[str]  # and how many do not begin as audio does
+
+    def remarks(self, where: str = "") -> list[tuple[bool, str]]:
+        """Return (as expected?, line) of the files that are passed over, a warning where some may be audio."""
+        lines = [
+            (False, "files that may be audio and are not read: {}; convert them", self.audio),
+            (False, "audio that is not read, as audio of the same name lies beside it: {}", self.copies),
+            (True, "files that do not begin as audio does, not read: {}", self.others),
+        ]
+        return [(is_expected, where + text.format(_counts(counts))) for is_expected, text, counts in lines if counts]
+
+
+def files_of(root: Path) -> Found:
+    """Return what is below a folder; hidden files are left out.
+
+    Files with the name of audio are taken at their word (stage 1 says what is wrong with them); of others the first bytes decide.
     What lies beside audio of its own name (x.sph and x.wav; x.wav.bak and x.wav) is taken for a copy and left out.
     """
-    return _sorted_out(root)[0]
-
-
-def remarks(root: Path) -> Iterator[tuple[bool, str]]:
-    """Yield (as expected?, line) of the files that are passed over, a warning where some may be audio."""
-    _, copies, audio, others = _sorted_out(root)
-    if audio:
-        yield False, f"files that may be audio and are not read: {_counts(audio)}; convert them"
-    if copies:
-        yield False, f"audio that is not read, as audio of the same name lies beside it: {_counts(copies)}"
-    if others:
-        yield True, f"files that hold no audio: {_counts(others)}"
-
-
-def _sorted_out(root: Path) -> tuple[list[str], Counter[str], Counter[str], Counter[str]]:
-    """Return what is read, and by suffix how many files are not: copies of what is read, what may be audio, and the others."""
-    paths = list(walk(root))
-    found = [path for path in paths if _suffix(path) in AUDIO_SUFFIXES]
-    names = {name for path in found for name in (path, stem(path))}
-    copies, audio, others = Counter[str](), Counter[str](), Counter[str]()
-    for path in paths:
+    read, unnamed, audio, others = [], [], Counter[str](), Counter[str]()
+    for path in walk(root):
         suffix = _suffix(path)
         if suffix in AUDIO_SUFFIXES:
+            read.append(path)
             continue
         kind = kind_of(_head(root / path))
-        if kind == "read" and stem(path) not in names:
-            found.append(path)
+        if kind == "read":
+            unnamed.append(path)
         else:
-            counts = copies if kind == "read" else audio if kind or suffix in NAMED_AUDIO else others
-            counts[suffix or "(no suffix)"] += 1
-    return sorted(found), copies, audio, others
+            (audio if kind or suffix in NAMED_AUDIO else others)[suffix or _NO_SUFFIX] += 1
+    names = {name for path in read for name in (path, stem(path))} if unnamed else set()
+    read += [path for path in unnamed if stem(path) not in names]
+    copies = Counter(_suffix(path) or _NO_SUFFIX for path in unnamed if stem(path) in names)
+    return Found(sorted(read), copies, audio, others)
 
 
 def is_audio(path: Path) -> bool:

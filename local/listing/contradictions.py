@@ -76,9 +76,9 @@ def _check_ids(rows: Sequence[Row], where: str) -> None:
     """Raise a RecipeError for an id of two lines of lists; of files the later check speaks, which names them."""
     first: dict[str, Row] = {}
     found = []
-    for row in rows:
+    for row in rows if any(row.source for row in rows) else ():
         other = first.setdefault(row.id, row)
-        if other is not row and row.source:
+        if other is not row:
             found.append(f"'{row.id}' in {other.where} ({other.path}) and {row.where} ({row.path})")
     if found:
         raise RecipeError(

@@ -236,8 +236,7 @@ def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict
 def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
     """Return the models of the enrolment file, with the ids of the utterances."""
     options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    given = _given_models(settings, site)
-    return {name: each for path in given.values() for name, each in lists.given_models(path, test, **options).items()}
+    return lists.models_of_files(_given_models(settings, site).values(), test, **options)
 
 
 def _listing(settings: CorpusSettings, site: Mapping[str, str]) -> Listing:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from local.listing import contents
+from local.listing import contents, notes
 from local.listing.files import NO_LEVEL, SETS, SPLIT_OF, Row, fix_spaces, split_of, without_suffix
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES
@@ -21,6 +21,7 @@ class Layout:
     corpus_level: int = NO_LEVEL
     split: str = ""  # "folders": one is the split and not counted by the levels; "auto": where there are such folders; "": none
     replace_spaces: str = ""
+    may_lack_speaker: bool = False  # a file that lies in no such folder is a speaker of its own, called after it
 
 
 def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
@@ -30,7 +31,7 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
         RecipeError: no audio file, files that are not as deep in folders as the layout says, one name for all speakers, or
             folders that give a split to some files only.
     """
-    paths = contents.recordings(root)
+    paths = contents.files_of(root).read
     if not paths:
         raise RecipeError(
             f"{root}: no audio file there; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, or a table "
@@ -65,11 +66,14 @@ def _row(path: str, layout: Layout, split_level: int | None) -> Row:
         if layout.split == "folders":  # of "auto" the levels count all folders, as they do where no split is found
             counted = named[:-1]
     folders = [fix_spaces(part, layout.replace_spaces) for part in counted]
+    name = without_suffix("/".join(named))
+    name = fix_spaces(name if _is_listed(path) else contents.stem(name), layout.replace_spaces)
+    if layout.may_lack_speaker and not -len(folders) <= layout.speaker_level < len(folders):
+        return Row(id=name, path=path, speaker=name, split=split)
     corpus = _component(folders, layout.corpus_level)
     speaker = folders[layout.speaker_level]
-    name = without_suffix("/".join(named))
     return Row(
-        id=fix_spaces(name if _is_listed(path) else contents.stem(name), layout.replace_spaces),
+        id=name,
         path=path,
         # Sub-corpora number their speakers without looking at each other.
         speaker=f"{corpus}/{speaker}" if corpus else speaker,
@@ -113,7 +117,10 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
     exact = {path[0] for path in folders if path[:1] and path[0].lower() in SPLIT_OF and len(path) > 1}
     kinds = {SPLIT_OF[name.lower()] for name in exact}
     others = sorted({path[0] if path else "." for path in folders} - exact)
-    if kinds <= {"train"} and not (kinds and others):
+    if not kinds:
+        return None
+    if kinds == {"train"} and not others:
+        notes.say(f"{root}: all lies in {', '.join(sorted(exact))}: test speakers are drawn from it", is_expected=False)
         return None
     below = [path for path in folders if path and path[0] in exact]
     speaker = layout.speaker_level
@@ -123,8 +130,8 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
     beside = f", beside {len(others)} other folders ({', '.join(others[:_NUM_SHOWN])})" if others else ""
     raise RecipeError(
         f"{root}: folders {', '.join(sorted(exact))}{beside}: expected train/ and test/ (dev/ may be) above all speakers, or "
-        "none of them; move or remove what is not meant, or add --set prepare.split=made (speakers are drawn, whatever these folders "
-        "are called) or --set prepare.split=test (all is test data)"
+        "none of them; move or remove what is not meant, or add --set prepare.split=made (speakers are drawn, whatever these "
+        "folders are called) or --set prepare.split=test (all is test data)"
     )
 
 

@@ -120,6 +120,9 @@ def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "") -> lis
 
 def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
     """Yield (as expected?, line) of the files beside each wav.scp that are not used; `used` are named by settings."""
+    beside = sorted(path.parent for path in [*root.glob(f"*/{WAV}"), *root.glob(f"data/*/{WAV}")] if (root / WAV).is_file())
+    if beside:
+        yield False, f"{root / WAV} is read, and none of {', '.join(str(path / WAV) for path in beside[:_NUM_SHOWN])}"
     for folder in folders(root).values():
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         rest = [name for name in names if name not in READ and not any(Path(each).name == name for each in used)]

@@ -56,7 +56,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dic
 
 
 def read_lines(path: Path) -> Table:
-    """Return a CSV or TSV file with a header (a tab in it makes it a TSV), its columns in lower case.
+    """Return a CSV or TSV file with a header, its columns in lower case; a tab in it makes it a TSV, else ';' may part fields.
 
     Raises:
         RecipeError: missing file, or a line with another number of fields than the header.
@@ -66,7 +66,8 @@ def read_lines(path: Path) -> Table:
     is_tabbed = "\t" in first
     # Common Voice writes sentences that begin with a quotation mark as they are.
     quoting = csv.QUOTE_NONE if is_tabbed and _COMMON_VOICE in first else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if is_tabbed else ",", quoting=quoting)
+    delimiter = "\t" if is_tabbed else ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     header: tuple[str, ...] = ()
     lines = []
     try:
