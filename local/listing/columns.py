@@ -17,7 +17,7 @@ _SAME = {
     "audio_filepath": "path", "audio_path": "path", "file_path": "path", "filepath": "path", "wav": "path", "wav_path": "path",
     "client_id": "speaker", "label": "speaker", "spk": "speaker", "spk_id": "speaker", "speaker_id": "speaker",
     "voxceleb1 id": "speaker", "voxceleb2 id": "speaker",
-    "utt": "id", "utt_id": "id", "utterance": "id", "utterance_id": "id",
+    "utt": "id", "utt_id": "id", "utterance_id": "id",
     "session_id": "session", "sex": "gender", "offset": "start", "begin": "start", "start_time": "start", "end_time": "end",
     "stop": "end",
 }  # fmt: skip
@@ -27,7 +27,15 @@ _UNUSED = frozenset(
     | {"sample_rate", "sampling_rate", "segment", "sentence", "sentence_domain", "sentence_id"}
     | {"text", "text_filepath", "transcript", "transcription", "up_votes", "variant", "vggface1 id", "vggface2 id"}
 )
-_HINTS = {"set": "split", "subset": "split", "partition": "split", "fold": "split", "file": "path", "filename": "path"}
+_HINTS = {
+    "utterance": "id",
+    "set": "split",
+    "subset": "split",
+    "partition": "split",
+    "fold": "split",
+    "file": "path",
+    "filename": "path",
+}
 _HINTS |= {
     "audio": "path",
     "name": "speaker",
