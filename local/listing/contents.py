@@ -15,7 +15,8 @@ from steps.data.audio import AUDIO_SUFFIXES
 
 # Begins of files (RFC 2361, RFC 3533, IFF, NIST SPHERE, Sony Wave64, Apple CAF ...), with what must stand at byte 8, or "".
 _READ = {
-    b"RIFF": b"WAVE", b"RIFX": b"WAVE", b"RF64": b"WAVE", b"FORM": (b"AIF", b"8SVX"), b"PVF1": b"", b"2BIT": b"", b"fLaC": b"", b"OggS": b"", b"NIST_1A": b"",
+    b"RIFF": b"WAVE", b"RIFX": b"WAVE", b"RF64": b"WAVE", b"FORM": (b"AIF", b"8SV", b"16SV"),
+    b"PVF1": b"", b"2BIT": b"", b"fLaC": b"", b"OggS": b"", b"NIST_1A": b"",
     b".snd": b"", b"caff": b"", b"riff\x2e\x91\xcf\x11": b"", b"ID3": b"", b"Creative Voice": b"",
 }  # fmt: skip
 _MP3 = {0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3, 0xFC, 0xFD}  # second byte of a frame of MPEG audio; 0xFE would be text in UTF-16

@@ -19,7 +19,7 @@ class Values:
         self._found: dict[tuple[str, str, str], str] = {}
 
     def add(self, kind: str, name: str, what: str, value: str, where: str) -> None:
-        """Note that a line says a value of an id; "" says nothing.
+        """Note that a line says a value of an id; "" says nothing, nor does a value of no id.
 
         Args:
             kind: of the id, such as "speaker".
@@ -28,7 +28,7 @@ class Values:
             value: what it is said to be.
             where: file:line.
         """
-        if not value:
+        if not value or not name:
             return
         other, there = self._known.setdefault((kind, name, what), (value, where))
         if other != value:
@@ -51,17 +51,10 @@ def checked(rows: Sequence[Row], where: str) -> list[Row]:
     Raises:
         RecipeError: a speaker with two genders or nationalities, an id twice, or one recording given to two speakers.
     """
-    values = Values()
-    of_speakers: dict[str, dict[str, str]] = {}
-    open_rows = False
-    for row in rows:
-        known = of_speakers.setdefault(row.speaker, {})
-        for name in _OF_SPEAKERS:
-            value = getattr(row, name)
-            other = known.setdefault(name, value)
-            if other != value:
-                open_rows = True
-    if open_rows:
+    said: dict[str, tuple[str, str]] = {}
+    differ = any(said.setdefault(row.speaker, (row.gender, row.nationality)) != (row.gender, row.nationality) for row in rows)
+    if differ:
+        values = Values()
         for row in rows:
             for name in _OF_SPEAKERS:
                 values.add("speaker", row.speaker, name, getattr(row, name), row.where)
@@ -69,7 +62,7 @@ def checked(rows: Sequence[Row], where: str) -> list[Row]:
     _check_ids(rows, where)
     if len({row.path for row in rows}) < len(rows):
         segments.check_shared(rows)
-    return _completed(rows) if open_rows else list(rows)
+    return _completed(rows) if differ else list(rows)
 
 
 def _check_ids(rows: Sequence[Row], where: str) -> None:

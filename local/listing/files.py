@@ -139,9 +139,11 @@ def _common(text: str, others: Iterable[str]) -> str:
 
 
 def split_of(text: str) -> str:
-    """Return train, dev or test for the words that people use for them, also train_clean and test-other; else ""."""
+    """Return train, dev or test for the words that people use for them, also train_clean and corpus-test; else ""."""
     word = text.strip().lower()
-    return SPLIT_OF.get(word) or SPLIT_OF.get(re.split("[-_.]", word)[0], "")
+    parts = re.split("[-_.]", word)
+    found = {SPLIT_OF[part] for part in (word, parts[0], parts[-1]) if part in SPLIT_OF}
+    return found.pop() if len(found) == 1 else ""
 
 
 def as_on_disk(path: str, root: Path) -> str:

@@ -51,7 +51,7 @@ def rows_of_table(root: Path, path: Path, replace_spaces: str, others: Sequence[
     for row, (_, line) in zip(rows, table.lines, strict=True):
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
     ages.check(str(path))
-    return _named(_with_channels(rows, lines), lines, replace_spaces)
+    return _named(_with_channels(rows, lines), lines, root, replace_spaces)
 
 
 def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequence[str] = ()) -> list[Row]:
@@ -181,12 +181,12 @@ def _with_channels(rows: list[Row], lines: Sequence[tuple[str, dict[str, str]]])
     return [replace(row, channel=channel) for row, channel in zip(rows, found, strict=True)]
 
 
-def _named(rows: list[Row], lines: Iterable[tuple[str, dict[str, str]]], replace_spaces: str) -> list[Row]:
+def _named(rows: list[Row], lines: Iterable[tuple[str, dict[str, str]]], root: Path, replace_spaces: str) -> list[Row]:
     """Return the rows with an id each: the given one, or one of what they are."""
     several = len({row.channel for row in rows} - {0}) > 1
     found = []
-    for row, (_, values) in zip(rows, lines, strict=True):
-        name = without_suffix(values["path"] if not Path(values["path"]).is_absolute() else row.path)
-        name = _PLACEHOLDER.sub("", name) + segments.part_name(row) + (f"-ch{row.channel}" if several and row.channel else "")
+    for row, (where, values) in zip(rows, lines, strict=True):
+        name = without_suffix(relative_path(_PLACEHOLDER.sub("", values["path"]), root, where))
+        name += segments.part_name(row) + (f"-ch{row.channel}" if several and row.channel else "")
         found.append(row if row.id else replace(row, id=fix_spaces(name, replace_spaces)))
     return found

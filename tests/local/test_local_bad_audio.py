@@ -294,7 +294,7 @@ def test_audio_of_other_formats_is_not_passed_over_without_a_word(corpus, tmp_pa
     caplog.set_level("INFO", "prepare")
     run(corpus, tmp_path / "x")
     assert "files that may be audio and are not read: 1 x .aiff, 2 x .wma; convert them" in caplog.text
-    assert "files that hold no audio: 1 x .txt" in caplog.text
+    assert "files that do not begin as audio does, not read: 1 x .txt" in caplog.text
     assert not NAMED_AUDIO & AUDIO_SUFFIXES
 
 

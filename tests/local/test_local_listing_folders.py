@@ -163,7 +163,7 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path, caplog):
     root = tmp_path / "c"
     people(root, 2, 3)
     for name, content in {
-        "a.txt": b"Hello", "b.txt": b"", "c.md": b"x", "README": b"x", "d.wma": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "e.raw": b"\1\2",
+        "a.txt": b"Hello", "b.txt": b"", "c.md": b"x", "README": b"x", "d.wma": b"\x30\x26\xb2\x75\x8e\x66\xcf", "e.raw": b"\1\2",
         "f.bin": b"#!AMR\n", "g.doc": "\ufeffHello".encode("utf-16-le"), "u0.sph": (root / "s0" / "u0.wav").read_bytes(),
         "u1.wav.bak": (root / "s0" / "u1.wav").read_bytes(),
     }.items():  # fmt: skip
