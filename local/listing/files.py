@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def _common(text: str, others: Iterable[str]) -> str:
     """Return the folder of absolute paths; a word for it where they have none but the root of all."""
     found = {os.path.dirname(each) for each in (text, *others) if os.path.isabs(each)}
     folder = os.path.commonpath(found) if found and "\0" not in text else ""
-    return folder if folder.strip("/") and folder.isprintable() else "DIR"
+    return shlex.quote(folder) if folder.strip("/") and folder.isprintable() else "DIR"
 
 
 def split_of(text: str) -> str:

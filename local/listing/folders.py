@@ -10,6 +10,7 @@ from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES
 
 _NUM_SHOWN = 5
+_FEW = 10  # speakers, who may be other things
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,13 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
     for level in range(min(map(len, folders)) - 1):
         if {"train", "test"} <= {split_of(path[level]) for path in folders} <= set(SETS):
             return level
+    first = {path[0] if path else "." for path in folders}
+    if all(map(split_of, first)) and len({split_of(name) for name in first}) > 1 and max(map(len, folders)) == 1:
+        raise RecipeError(
+            f"{root}: all files lie in {', '.join(sorted(first))} themselves, so that these would be the speakers; expected "
+            "folders of speakers in them (train/anna/1.wav); move the files, or say in a table who speaks "
+            "(--set prepare.table=FILE, with columns path, speaker, split)"
+        )
     exact = {path[0] for path in folders if path[:1] and path[0].lower() in SPLIT_OF and len(path) > 1}
     kinds = {SPLIT_OF[name.lower()] for name in exact}
     others = sorted({path[0] if path else "." for path in folders} - exact)
@@ -136,17 +144,27 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
 
 
 def _check_speakers(root: Path, rows: Sequence[Row], split_level: int | None) -> None:
-    """Raise a RecipeError where all files are of one speaker by name, though another folder of their paths differs."""
-    speakers = {row.speaker for row in rows}
-    if len(speakers) != 1 or len(rows) < 2:
+    """Raise a RecipeError where all files are of one speaker by name, though another folder of their paths differs.
+
+    Where a few names are in all places of such a folder (anna/monday, ben/monday), that is said.
+    """
+    speakers = sorted({row.speaker for row in rows})
+    if len(speakers) > _FEW or len(rows) < 2:
         return
     folders = [PurePosixPath(row.path).parts[:-1] for row in rows]
     for level in range(-1, -1 - min(map(len, folders)), -1):
         is_split = split_level is not None and any(len(path) + level == split_level for path in folders)
-        names = sorted({path[level] for path in folders})
-        if len(names) > 1 and not is_split:
+        pairs = {(row.speaker, path[level]) for row, path in zip(rows, folders, strict=True)}
+        names = sorted({name for _, name in pairs})
+        if is_split or len(names) <= len(speakers) or len(pairs) < len(names) * len(speakers):
+            continue
+        shown = f"the folder at level {level} has {len(names)} names ({', '.join(names[:_NUM_SHOWN])})"
+        advice = f"take it as the speaker with --set prepare.speaker_level={level}"
+        if len(speakers) == 1:
             raise RecipeError(
-                f"{root}: all {len(rows)} files would be of one speaker, '{rows[0].speaker}' (such as {rows[0].path}); expected "
-                f"several; the folder at level {level} has {len(names)} names ({', '.join(names[:_NUM_SHOWN])}): take it as the "
-                f"speaker with --set prepare.speaker_level={level}"
+                f"{root}: all {len(rows)} files would be of one speaker, '{speakers[0]}' (such as {rows[0].path}); expected "
+                f"several; {shown}: {advice}"
             )
+        text = f"{len(speakers)} speakers ({', '.join(speakers[:_NUM_SHOWN])}), who are all in each of {len(names)} folders"
+        notes.say(f"{root}: {text}: {shown}; if these are people, {advice}", is_expected=False)
+        return

@@ -68,14 +68,15 @@ def rows_of_folders(root: Path, audio_root: Path, replace_spaces: str, *, split:
             "--set prepare.split=made to draw speakers of all of them"
         )
     given = split in ("auto", "folders")
+    every = [path for folder in found.values() for _, _, path in _Data(folder, replace_spaces).pairs(WAV)]
     rows: list[Row] = []
     for name, folder in found.items():
-        theirs = rows_of_kaldi(folder, audio_root, replace_spaces)
+        theirs = rows_of_kaldi(folder, audio_root, replace_spaces, every)
         rows += [replace(row, split=splits[name]) for row in theirs] if given else theirs
     return rows
 
 
-def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "") -> list[Row]:
+def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "", others: Sequence[str] = ()) -> list[Row]:
     """Return a row per utterance: per line of segments, or of wav.scp where there is no such file.
 
     Speakers are those of utt2spk, or of spk2utt, which must agree; genders of spk2gender or utt2gender; sessions of utt2sess.
@@ -85,6 +86,7 @@ def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "") -> lis
         root: the folder with wav.scp.
         audio_root: that the paths are relative to.
         replace_spaces: what blanks in names become; "": they stay.
+        others: paths of other lists, for messages.
 
     Raises:
         RecipeError: commands instead of files, an utterance without speaker or recording, or the reverse, times that cannot be,
@@ -96,7 +98,7 @@ def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "") -> lis
     for other in _CHECKED:
         data.values(other)
     sessions = data.values("utt2sess") | data.values("utt2session")
-    recordings = _recordings(data, audio_root)
+    recordings = _recordings(data, audio_root, others)
     rows = []
     for where, name, recording, (start, end), channel in _stretches(data, recordings):
         if name not in speakers:
@@ -234,10 +236,10 @@ class _Data:
         return found
 
 
-def _recordings(data: _Data, audio_root: Path) -> dict[str, tuple[str, int]]:
+def _recordings(data: _Data, audio_root: Path, others: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Return recording -> (path, channel from 1 on; 0: none is given)."""
-    lines = list(data.pairs(WAV))
-    paths = {}
+    lines, paths = list(data.pairs(WAV)), {}
+    every = [*others, *(value for _, _, value in lines)]
     for where, name, value in lines:
         if value.endswith("|"):
             raise RecipeError(
@@ -249,7 +251,7 @@ def _recordings(data: _Data, audio_root: Path) -> dict[str, tuple[str, int]]:
                 f"{where}: '{name}' lies within an archive ({value[:60]}); expected the name of a file; write the audio to files "
                 "(Kaldi: wav-copy)"
             )
-        path = relative_path(value, audio_root, where, [each for _, _, each in lines])
+        path = relative_path(value, audio_root, where, every)
         paths[name] = as_on_disk(path, audio_root)
     channels = _channels(data, paths)
     return {name: (path, channels.get(name, 0)) for name, path in paths.items()}

@@ -8,8 +8,7 @@ _PLANS = (0, "this process plans")
 
 
 def begin() -> None:
-    """Forget what was said: a corpus is about to be listed for the first time, by the process that plans."""
-    _said.clear()
+    """Note that this process plans; workers list a corpus only for their own part of it."""
     _said.add(_PLANS)
 
 

@@ -67,6 +67,27 @@ def test_folders_that_may_be_a_split_are_not_drawn_over_in_silence(tmp_path, fol
     assert len(sets_of(prepare(tmp_path / "c", tmp_path / "y", split="made", dev_speakers=0, test_speakers=2))["test"]) == 2
 
 
+def test_files_that_lie_in_train_and_test_themselves_have_no_speaker(tmp_path):
+    for split in ("train", "test"):
+        for number in range(3):
+            write_audio(tmp_path / "c" / split / f"s{number}.wav", seed=number)
+    with pytest.raises(RecipeError, match=r"all files lie in test, train themselves.*--set prepare.table=FILE"):
+        prepare(tmp_path / "c", tmp_path / "x", split="auto")
+
+
+def test_a_few_names_below_all_folders_are_said(tmp_path, caplog):
+    for speaker in range(4):
+        for day in ("monday", "tuesday"):
+            for number in range(2):
+                write_audio(tmp_path / "c" / f"s{speaker}" / day / f"{number}.wav", seed=number)
+    prepare(tmp_path / "c", tmp_path / "x")
+    assert "2 speakers (monday, tuesday), who are all in each of 4 folders" in caplog.text
+    assert "take it as the speaker with --set prepare.speaker_level=-2" in caplog.text
+    caplog.clear()
+    prepare(tmp_path / "c", tmp_path / "y", speaker_level=0)
+    assert "speaker_level" not in caplog.text
+
+
 def test_a_speaker_in_train_and_test_is_refused_with_the_way_out(tmp_path):
     for split in ("train", "test"):
         for speaker in "abc":
