@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.documented import Counts
@@ -69,13 +69,22 @@ class Settings(PublishedSettings):
         return self.root_name, root, rows
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that JSON's names and values make. Raises TypeError for a name with two values."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise TypeError(f"'{name}' is {found[name]} and {value}, expected one value")
+    return found
+
+
 def _read_genders(top: Path) -> dict[str, str]:
     """Return speaker -> gender of the metadata, where there are some."""
     path = named(top, _META)
     if path is None:
         return {}
     try:
-        table = json.loads(read_text(path))
+        table = json.loads(read_text(path), object_pairs_hook=_once)
         return {speaker: read_gender(values["gender"], f"{path}: speaker {speaker}") for speaker, values in table.items()}
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         what = f'expected {{"<speaker>": {{"gender": "male" or "female", ...}}}}, found {type(error).__name__}: {error}'

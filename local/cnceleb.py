@@ -200,10 +200,12 @@ def _listed(path: Path) -> list[str]:
 
 def _enrolment_files(path: Path) -> dict[str, str]:
     """Return name of an enrolment -> id of its joined file, of enroll.lst: lines `id00800-enroll enroll/id00800-enroll.wav`."""
-    files = {}
+    files: dict[str, str] = {}
     for where, words in _lines(path):
-        if len(words) != 2:
-            raise RecipeError(f"{where}: expected '<enrolment> <file>', found {' '.join(words)!r}; give the published list")
+        if len(words) != 2 or files.get(words[0], without_suffix(words[1])) != without_suffix(words[1]):
+            raise RecipeError(
+                f"{where}: expected '<enrolment> <file>', each once, found {' '.join(words)!r}; give the published list"
+            )
         files[words[0]] = without_suffix(words[1])
     return files
 

@@ -1,7 +1,7 @@
 """Corpus "folder": anybody's own recordings, as a folder of speakers, a table, or Kaldi's wav.scp and utt2spk.
 
-With `prepare.table` the table says what there is; else wav.scp, if the corpus has one; else the folders do. Speakers of
-sub-corpora are named <corpus>/<speaker>.
+With `prepare.table` the table says what there is; else wav.scp, if the corpus has one (or several, in data/train and data/test);
+else the folders do. Speakers of sub-corpora are named <corpus>/<speaker>.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import files
+from local.listing import file_kinds, files, folders, given_splits, kaldi, segments, tables
 from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
@@ -22,19 +22,23 @@ __all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "m
 class Settings(CorpusSettings):
     """Where the recordings are, who speaks in them, and what is tested.
 
-    `split` may also be "folders" (the first one is train, dev or test) or "column" (of the table).
+    `split` is "auto" (that of the table's column or of folders train/ and test/; drawn where none is given), "made" (drawn,
+    whatever is given), "folders" (the first one is train, dev or test), "column" (of the table), or "test".
     """
 
-    SPLITS: ClassVar[tuple[str, ...]] = ("made", "folders", "column", "test")
+    SPLITS: ClassVar[tuple[str, ...]] = (given_splits.AUTO, "made", "folders", "column", "test")
 
+    split: str = given_splits.AUTO  # see above
     type: str = "folder"  # the word that chooses this corpus
     corpus: str = "folder"  # name of the corpus, for people
     audio_root_name: str = ""  # entry of [site] that the paths of a table or wav.scp are relative to; "": the corpus
     speaker_level: int = -1  # which folder of a path is the speaker: -1 = the last one, 0 = the first
     corpus_level: int = NO_LEVEL  # which folder names the sub-corpus; -100 = none
     session_level: int = NO_LEVEL  # which folder names the session; -100 = none
-    table: str = field("", decides=False)  # CSV or TSV: path, speaker [, id, session, gender, split, corpus]; "" = none
-    metadata: str = field("", decides=False)  # CSV or TSV of speakers: speaker [, corpus, gender, split]; "" = none
+    # CSV, TSV or JSON lines: path, speaker [, id, session, gender, split, corpus, start, end, channel ...]; "" = none
+    table: str = field("", decides=False)
+    metadata: str = field("", decides=False)  # of speakers: speaker [, corpus, gender, split, nationality]; "" = none
+    other_columns: tuple[str, ...] = field((), decides=False)  # of both, that are passed over; others nobody knows are an error
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,27 +50,39 @@ class Settings(CorpusSettings):
         audio_root_name = self.audio_root_name or self.root_name
         audio_root = site_root(site, audio_root_name)
         rows = self._listed(root, audio_root)
+        segments.check_channels(rows, self.channel)
         if rows and self.metadata:
-            rows = files.with_metadata(rows, files.find_file(self.metadata, root), self.replace_spaces)
+            path = files.find_file(self.metadata, root)
+            rows = tables.with_metadata(rows, path, self.replace_spaces, self.other_columns)
+        if self.split == given_splits.AUTO:
+            rows = given_splits.settled(rows, self._says_splits(root))
         return audio_root_name, audio_root, rows
 
     def remarks(self, root: Path, rows: Iterable[Row]) -> list[tuple[bool, str]]:
-        """Return what is said of the folders: which files were passed over, as a warning where some may be audio."""
-        found = files.passed_over(root) if not self.table and not (root / "wav.scp").is_file() else {}
-        unread = {suffix: num for suffix, num in found.items() if suffix in files.OTHER_AUDIO}
-        shown = ", ".join(f"{num} x {suffix}" for suffix, num in sorted(unread.items()))
-        return [(False, f"files that may be audio and are not read: {shown}; convert them")] if unread else []
+        """Return what is said of the files: which were passed over, and who is heard in the same stretch of a recording."""
+        found = segments.check_shared(rows)
+        if self.table:
+            beside = [(True, f"{root / kaldi.WAV} is not read: prepare.table says what there is")]
+            return found + beside * (root / kaldi.WAV).is_file()
+        if kaldi.folders(root):
+            return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
+        return [*found, *file_kinds.files_of(root).remarks()]
+
+    def _says_splits(self, root: Path) -> str:
+        listed = str(files.find_file(self.table, root)) if self.table else str(root)
+        return listed if not self.metadata else f"{listed} and {files.find_file(self.metadata, root)}"
 
     def _listed(self, root: Path, audio_root: Path) -> list[Row]:
         if self.table:
-            return files.rows_of_table(audio_root, files.find_file(self.table, root), self.replace_spaces)
-        if (root / "wav.scp").is_file():
-            return files.rows_of_kaldi(root, audio_root)
-        layout = files.Layout(
+            path = files.find_file(self.table, root)
+            return tables.rows_of_table(audio_root, path, self.replace_spaces, self.other_columns)
+        if kaldi.folders(root):
+            return kaldi.rows_of_folders(root, audio_root, self.replace_spaces, split=self.split)
+        layout = folders.Layout(
             speaker_level=self.speaker_level,
             session_level=self.session_level,
             corpus_level=self.corpus_level,
-            has_split_folders=self.split == "folders",
+            split=self.split if self.split in ("folders", given_splits.AUTO) else "",
             replace_spaces=self.replace_spaces,
         )
-        return files.rows_of_folders(root, layout)
+        return folders.rows_of_folders(root, layout)

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.documented import Counts
-from local.listing.files import Row, rows_of_kaldi
+from local.listing.files import Row
+from local.listing.kaldi import rows_of_kaldi
 from local.listing.published import PublishedSettings, find_folder
 from steps.core.errors import RecipeError
 

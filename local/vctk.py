@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from local.listing.contradictions import Values
 from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, read_gender, read_text
@@ -79,6 +80,7 @@ def read_speaker_info(top: Path) -> dict[str, str]:
     """Return speaker -> gender of speaker-info.txt, where there is one: columns ID, AGE, GENDER ... between blanks."""
     path = named(top, "speaker-info.txt")
     genders: dict[str, str] = {}
+    values = Values()
     for number, line in enumerate(read_text(path).splitlines() if path else (), start=1):
         words = line.split()
         if not words or words[0].upper() == "ID":
@@ -87,4 +89,6 @@ def read_speaker_info(top: Path) -> dict[str, str]:
             raise RecipeError(f"{path}:{number}: expected '<speaker> <age> <M or F> ...', found {line!r}; correct the line")
         speaker = words[0] if words[0][0].isalpha() else f"p{words[0]}"
         genders[speaker] = read_gender(words[2], f"{path}:{number}")
+        values.add("speaker", speaker, "gender", genders[speaker], f"{path}:{number}")
+    values.check(str(path))
     return genders

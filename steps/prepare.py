@@ -52,6 +52,12 @@ def goes_on(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return bool(names) and same and old["version"] == new["version"]
 
 
+def narrow(tables: dict[str, Any]) -> dict[str, Any]:
+    """Where nothing gives a split, "auto" is "made", as it was called before; where something does, the corpus's hash says it."""
+    prepare = tables["prepare"]
+    return {"prepare": prepare | {"split": "made"} if prepare.get("split") == "auto" else prepare}
+
+
 def units(job: Job) -> list[str]:
     """Shards of the corpus, fixed by its files and settings alone."""
     return CORPORA[job.settings.prepare.type].list_units(job.settings.prepare, job.site)
@@ -100,7 +106,7 @@ STAGE = Stage(
     version=1,
     # What the features are made from decides nothing here: audio of another rate is refused before hours of work.
     sections={"prepare": {name: module.Settings for name, module in CORPORA.items()}, "features": IfGiven(FEATURES)},
-    narrow=lambda tables: {"prepare": tables["prepare"]},
+    narrow=narrow,
     outputs=("*/*.jsonl.gz", "trials/*.txt", "utt2spk", "roots.json"),
     optional=(CONTENT, "calibration/*.txt", "enrolment/*.txt", "clustering/*.txt", "identification/*.txt", "*/shares", "audio"),
     work=work,

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from local.listing import file_kinds, notes
 from local.listing.documented import Compared, Counts, table
-from local.listing.files import Row, audio_files, fix_spaces, read_text, without_suffix
+from local.listing.files import Row, fix_spaces, read_text, without_suffix
 from steps.core.errors import RecipeError
 from steps.data.manifests import Utterance
 
@@ -71,7 +72,13 @@ def _documented(bank: str, sounds: Sequence[Utterance]) -> int | None:
 def rows_of_bank(root: Path, subfolder: str, replace_spaces: str) -> list[Row]:
     """Return a row per audio file below a subfolder; ids are below the subfolder."""
     folder, rows = root / subfolder, []
-    for path in audio_files(folder) if folder.is_dir() else ():
+    if not folder.is_dir():
+        return rows
+    found = file_kinds.files_of(folder)
+    for is_expected, text in found.remarks(f"{folder}: "):
+        if not is_expected:
+            notes.say(text, is_expected=False)
+    for path in found.read:
         name = fix_spaces(without_suffix(path), replace_spaces)
         rows.append(Row(id=name, path=f"{subfolder}/{path}" if subfolder else path, speaker=name))
     return rows

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import banks, calibration, contents, findings, item_lists, lists, shards, splits
+from local.listing import banks, calibration, contents, contradictions, findings, item_lists, lists, notes, shards, splits
 from local.listing.files import SETS, Row
+from local.listing.given_splits import AUTO
 from local.listing.shards import BANKS, Files, Listing, site_root
 from local.listing.usable import FeatureRate, listing_faults, usable
 from steps.core.config import field
@@ -154,12 +155,16 @@ class CorpusSettings:
 
 def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
     """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
+    notes.begin()
     _listing_of.cache_clear()
     named = _given_lists(settings, site) | {f"enrolment {name}": path for name, path in _given_models(settings, site).items()}
     given = _given_item_lists(settings, site)
     named |= {f"{kind} {name}": path for kind, found in given.items() for name, path in found.items()}
     own = settings.own_lists(site_root(site, settings.root_name)) if not settings.trials else {}
-    return shards.inventory(_listing(settings, site), named | own)
+    listing = _listing(settings, site)
+    # What was drawn before this code used the split that a table gives is another thing.
+    is_given = settings.split == AUTO and any(row.split for row in listing["speech"].rows)
+    return shards.inventory(listing, named | own) + ", split as given" * is_given
 
 
 def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
@@ -288,8 +293,7 @@ def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict
 def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
     """Return the models of the enrolment file, with the ids of the utterances."""
     options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    given = _given_models(settings, site)
-    return {name: each for path in given.values() for name, each in lists.given_models(path, test, **options).items()}
+    return lists.models_of_files(_given_models(settings, site).values(), test, **options)
 
 
 def _listing(settings: CorpusSettings, site: Mapping[str, str]) -> Listing:
@@ -305,6 +309,7 @@ def _listing_of(settings: CorpusSettings, site_items: tuple[tuple[str, str], ...
     audio_root_name, audio_root, rows = settings.rows(root, site)
     if not rows:
         raise RecipeError(f"{root}: the list of recordings is empty; expected at least one; complete it")
+    rows = contradictions.checked(rows, str(root))
     speech = Files(
         root_name=audio_root_name,
         root=audio_root,
@@ -326,19 +331,20 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     """Return the utterances of train, dev and test; a set that is empty is not there, but test always is."""
     sets: dict[str, list[Utterance]] = defaultdict(list)
     draw = {"seed": settings.seed}
-    if settings.split == "made":
+    is_made = settings.split == "made" or (settings.split == AUTO and not any(given.values()))
+    if is_made:
         chosen = splits.draw_speakers(utterances, settings.test_speakers, min_utterances=2, purpose="test", **draw)
     for utterance in utterances:
         if settings.split in ("test", "all"):
             name = "test"
-        elif settings.split == "made":
+        elif is_made:
             name = "test" if utterance.speaker in chosen else "train"
         else:
             name = given[utterance.id]
         if name not in SETS:
             raise RecipeError(
                 f"{utterance.path}: split '{name}'; expected {', '.join(SETS)} for each utterance, as prepare.split = "
-                f'"{settings.split}" says; complete the table, or add --set prepare.split=made (or test)'
+                f"{settings.split} says; complete the table, or add --set prepare.split=made to have speakers drawn (or test)"
             )
         sets[name].append(utterance)
     splits.check_disjoint(sets)
@@ -352,15 +358,8 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
 
 
 def _nationalities(rows: Iterable[Row]) -> dict[str, str]:
-    """Return speaker -> nationality, of those that have one. Raises RecipeError for a speaker with two."""
-    found: dict[str, str] = {}
-    for row in rows:
-        if row.nationality and found.setdefault(row.speaker, row.nationality) != row.nationality:
-            raise RecipeError(
-                f"speaker '{row.speaker}' has two nationalities, '{found[row.speaker]}' and '{row.nationality}' ({row.path}); "
-                "expected one; correct the table"
-            )
-    return found
+    """Return speaker -> nationality, of those that have one, and have only one, see `contradictions.checked`."""
+    return {row.speaker: row.nationality for row in rows if row.nationality}
 
 
 def _trials(

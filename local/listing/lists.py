@@ -95,6 +95,19 @@ def given_models(path: Path, utterances: Iterable[Utterance], *, prefix: str, re
     return models
 
 
+def models_of_files(paths: Iterable[Path], utterances: Iterable[Utterance], **names: str) -> Models:
+    """Return the models of some enrolment files, see `given_models`. Raises RecipeError if one is another in two of them."""
+    utterances, found, homes = list(utterances), {}, {}
+    for path in paths:
+        for name, theirs in given_models(path, utterances, **names).items():
+            if found.setdefault(name, theirs) != theirs:
+                raise RecipeError(
+                    f"{path}: model '{name}' is another one in {homes[name]}; expected one; rename it in one of them"
+                )
+            homes.setdefault(name, path)
+    return found
+
+
 def enrolled(utterances: Iterable[Utterance], num: int, seed: int, within_corpus: bool) -> tuple[Models, Trials]:
     """Return models of `num` utterances each, and trials of them, drawn from a test set."""
     return draw_models(utterances, generator(seed, "folder", "enrolment", num), num, within_corpus=within_corpus)

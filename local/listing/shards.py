@@ -13,10 +13,11 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from local.listing import findings
+from local.listing import findings, parts
 from local.listing.files import SETS, Row
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
@@ -31,8 +32,10 @@ BANKS = ("noise", "music", "rir", "babble")
 BAD_AUDIO = ("fail", "exclude")
 CHECK_AUDIO = ("decode", "header")
 
-_ROW_FIELDS = sorted(field.name for field in fields(Row))
-_WHERE_SAID = ("nationality", "share")  # count in an inventory only where they say something: most corpora have none
+_PLACES = ("source", "line")  # of a row in a list, which decide nothing
+_ROW_FIELDS = sorted(field.name for field in fields(Row) if field.name not in _PLACES)
+# Count in an inventory only where they say something: most corpora have none.
+_WHERE_SAID = ("nationality", "share", "start", "end", "channel")
 _FOUND = ("state", "content", "problem", "remark", "sampling_rate", "num_samples", "num_channels")  # out by opening a file
 
 
@@ -51,7 +54,7 @@ Listing = Mapping[str, Files]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """One audio file after it was opened."""
+    """One audio file, or a part of one, after it was opened."""
 
     kind: str
     row: Row
@@ -65,12 +68,12 @@ class Opened:
 
     def judged(self, channel: int) -> "Opened":
         """Return the same file, with more than one channel as its problem where it must have one (MONO)."""
-        if channel != MONO or self.num_channels < 2:
+        if channel != MONO or self.num_channels < 2 or self.row.channel:
             return self
         return replace(self, problem=f"has {self.num_channels} channels, expected one")
 
     def utterance(self, channel: int) -> Utterance:
-        """Return the whole file as an utterance."""
+        """Return the file, or its part, as an utterance; the row's channel goes before that of all files."""
         row = self.row
         return Utterance(
             id=row.id,
@@ -82,7 +85,8 @@ class Opened:
             sampling_rate=self.sampling_rate,
             num_samples=self.num_samples,
             num_channels=self.num_channels,
-            channel=max(0, channel),
+            start=parts.start_of(row, self.sampling_rate),
+            channel=row.channel - 1 if row.channel else max(0, channel),
         )
 
 
@@ -154,10 +158,10 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
     """Open the files of one shard; write `utterances.jsonl`, a line per file, and `problems.tsv` of the bad ones."""
     kind, _, number = unit.rpartition(".")
     found, first = listing[kind], int(number) * size
-    opened = []
+    opened, siblings = [], parts.of_files(found.rows[first : first + size])
     with atomic_write(out / "utterances.jsonl") as file:
         for row in found.rows[first : first + size]:
-            each = _open(kind, row, found.root / row.path, found.channel, decode)
+            each = _open(kind, row, found.root / row.path, found.channel, decode, siblings.get(row.path, ()))
             file.write(json.dumps(record_of(each, found.channel), sort_keys=True) + "\n")
             opened.append(each.judged(found.channel))
     findings.write(out / findings.PROBLEMS, findings.problems(opened))
@@ -165,7 +169,7 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
 
 def record_of(each: Opened, channel: int) -> dict:
     """Return what a shard says of a file that was opened for a channel (MONO: as for the first one)."""
-    facts = {"kind": each.kind, "id": each.row.id, "path": each.row.path, "channel": max(0, channel)}
+    facts = {"kind": each.kind, "id": each.row.id, "path": each.row.path, "channel": max(0, channel), "part": each.row.part}
     return facts | {name: getattr(each, name) for name in _FOUND}
 
 
@@ -177,19 +181,20 @@ def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bo
     opened = []
     for kind, found in listing.items():
         known = _Records(folder for unit, folder in sorted(unit_folders.items()) if unit.rpartition(".")[0] == kind)
+        siblings = parts.of_files(found.rows)
         for row in found.rows:
             path, record = found.root / row.path, known.pop(row)
-            if record is None or not _serves(record, path, found.channel):
-                opened.append(_open(kind, row, path, found.channel, decode))
+            if record is None or not _serves(record, row, path, found.channel):
+                opened.append(_open(kind, row, path, found.channel, decode, siblings.get(row.path, ())))
             else:
                 opened.append(Opened(kind=kind, row=row, **{name: record[name] for name in _FOUND}))
     return opened
 
 
-def _serves(record: Mapping, path: Path, channel: int) -> bool:
+def _serves(record: Mapping, row: Row, path: Path, channel: int) -> bool:
     """Return whether what a shard says of a file still holds, also of another channel than it was asked for."""
-    same_channel = record.get("channel") == max(0, channel)
-    return not record["problem"] and record["state"] == state_of(path) and same_channel
+    is_same = (record.get("channel"), record.get("part", "")) == (max(0, channel), row.part)
+    return not record["problem"] and record["state"] == state_of(path) and is_same
 
 
 class _Records:
@@ -321,9 +326,12 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
             file.writelines(lines)
 
 
-def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened:
+def _open(kind: str, row: Row, path: Path, channel: int, decode: bool, siblings: tuple[Row, ...] = ()) -> Opened:
     state = state_of(path)  # taken first: what is changed while it is open counts as changed
-    info, problem, remark = inspect_audio(path, decode=decode, channel=max(0, channel))
+    if row.part:
+        info, problem, remark = parts.inspect(path, row, siblings, decode=decode, channel=max(0, channel))
+    else:
+        info, problem, remark = inspect_audio(path, decode=decode, channel=max(0, channel))
     return Opened(
         kind=kind,
         row=row,
@@ -332,7 +340,7 @@ def _open(kind: str, row: Row, path: Path, channel: int, decode: bool) -> Opened
         num_samples=info.num_samples if info else 0,
         num_channels=info.num_channels if info else 0,
         remark=remark,
-        content=content_of(path, whole=decode),
+        content=_content(path, state, decode),
         state=state,
     )
 
@@ -344,3 +352,10 @@ def _size(path: Path) -> int:
     except (OSError, ValueError):
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
+# The rows of one file stand behind each other.
+@lru_cache(maxsize=1)
+def _content(path: Path, state: str, whole: bool) -> str:
+    """Return the content of a file; its state is an argument so that a rewritten file is read again."""
+    return content_of(path, whole=whole)

@@ -153,6 +153,23 @@ def check_audio(path: Path | str, *, decode: bool = True, channel: int = MONO) -
     return inspect_audio(path, decode=decode, channel=channel).problem
 
 
+def audio_blocks(path: Path | str) -> Iterator[np.ndarray]:
+    """Yield float32 `[W, C]` in +-1: all samples of a file, piece by piece.
+
+    Raises:
+        RecipeError: missing or unreadable file.
+    """
+    path = Path(path)
+    try:
+        if audio_aac.is_aac(path.suffix.lower(), _first_bytes(path)):
+            yield _decode_aac(path).samples_WC
+            return
+        with _opened(path) as file:
+            yield from _blocks(file, 0, -1)
+    except _UnreadableError as problem:
+        raise RecipeError(f"{path}: {problem}; repair, convert or remove the file") from None
+
+
 def _header(path: Path) -> _Header:
     suffix = path.suffix.lower()
     if audio_aac.is_aac(suffix, _first_bytes(path)):

@@ -43,19 +43,20 @@ def read_items(path: Path) -> list[Item]:
             speakers.
     """
     items: dict[str, Item] = {}
-    seen: set[str] = set()
+    lines: dict[str, int] = {}
+    seen: dict[str, int] = {}
     for number, words in _lines(path, _ITEM_LINE):
         name, speaker, *utterances = words if len(words) > 2 else ("", "")
         problem = "" if name else "too few words"
-        problem = problem or (f"item '{name}' is there already" if name in items else "")
+        problem = problem or (f"item '{name}' is there already, in line {lines[name]}" if name in items else "")
         twice = next((each for each in utterances if each in seen or utterances.count(each) > 1), None)
-        problem = problem or (f"utterance '{twice}' is there already" if twice else "")
+        problem = problem or (f"utterance '{twice}' is there already, in line {seen.get(twice, number)}" if twice else "")
         if problem:
             raise RecipeError(
                 f"{path}:{number}: expected '{_ITEM_LINE}', each item and each utterance once; {problem}; correct it"
             )
-        items[name] = Item(name, speaker, tuple(utterances))
-        seen.update(utterances)
+        items[name], lines[name] = Item(name, speaker, tuple(utterances)), number
+        seen |= dict.fromkeys(utterances, number)
     if len({item.speaker for item in items.values()}) < 2:
         raise RecipeError(f"{path}: expected items of at least two speakers, found those of one; give another list")
     return list(items.values())
@@ -71,7 +72,10 @@ def read_roles(path: Path) -> list[Role]:
     roles: dict[str, Role] = {}
     for number, words in _lines(path, _ROLE_LINE):
         if len(words) != 3 or words[0] not in (ENROL, TEST) or words[2] in roles:
-            what = f"'{words[2]}' is there already" if len(words) == 3 and words[2] in roles else f"found {' '.join(words)!r}"
+            is_twice = len(words) == 3 and words[2] in roles
+            what = (
+                f"'{words[2]}' is there already, in line {_line_of(path, words[2])}" if is_twice else f"found {' '.join(words)!r}"
+            )
             raise RecipeError(f"{path}:{number}: expected '{_ROLE_LINE}', each utterance once; {what}; correct the line")
         roles[words[2]] = Role(*words)
     enrolled, tested = ({each.speaker for each in roles.values() if each.role == role} for role in (ENROL, TEST))
@@ -116,6 +120,11 @@ def owners_of_items(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
 def _opened(path: Path):
     path.parent.mkdir(parents=True, exist_ok=True)
     return atomic_write(path)
+
+
+def _line_of(path: Path, utterance: str) -> int:
+    """Return the first line of an identification list that names an utterance."""
+    return next(number for number, words in _lines(path, _ROLE_LINE) if words[2:] == [utterance])
 
 
 def _lines(path: Path, form: str) -> list[tuple[int, list[str]]]:

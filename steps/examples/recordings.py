@@ -20,6 +20,7 @@ from steps.core.rng import generator
 from steps.data.archive import FEATS_SCP, Archive
 from steps.data.audio import read_audio
 from steps.data.audio_content import SAMPLED, known_content
+from steps.data.audio_parts import read_part
 from steps.data.manifests import Utterance, audio_root, read_roots, read_set
 from steps.data.strings import Strings
 from steps.signal.frontend import extract
@@ -34,10 +35,11 @@ DITHER_SEED = 1  # of features.dither, the only randomness in features of whole 
 def read_utterance(utterance: Utterance, root: Path, start: int = 0, num_samples: int = -1) -> np.ndarray:
     """Returns float32 samples in +-1 of an utterance from `start` on (-1: all), at the rate of its file."""
     path = root / utterance.path
-    samples_W, found = read_audio(
-        path, start_sample=utterance.start_sample + start,
-        num_samples=utterance.num_samples - start if num_samples < 0 else num_samples, channel=utterance.channel,
-    )  # fmt: skip
+    first = utterance.start_sample + start
+    num = utterance.num_samples - start if num_samples < 0 else num_samples
+    # The parts of a compressed recording come one after the other, and each would be decoded from its begin.
+    read = read_part if first and num == utterance.num_samples else read_audio
+    samples_W, found = read(path, first, num, utterance.channel)
     if found != utterance.sampling_rate:
         raise RecipeError(
             f"{path}: expected {utterance.sampling_rate} Hz as the manifest says, found {found} Hz; the file was changed after "

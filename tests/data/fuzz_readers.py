@@ -12,7 +12,7 @@ import soundfile
 from local import cnceleb, vctk
 from local.celebrities import identification, metadata
 from local.librispeech import read_readers
-from local.listing import banks, files
+from local.listing import banks, files, kaldi, tables
 from steps.core import config, launchers
 from steps.core.files import read_json
 from steps.core.stamp import read_stamp
@@ -36,7 +36,21 @@ SCORES = b"s0/u0 s0/u1 0.51234567\ns0/u0 s1/u0 -1.25e-07\ns1/u2 s1/u3 12\ns2/u0 
 UTT2SPK = "".join(f"{name} {speaker}\n" for name, speaker in UTTERANCES.items()).encode()
 TABLE = 'path,speaker,session,gender,split,corpus,id\n"s0/u0.wav",anna,morning,f,train,a,"x, y"\ns0/é.wav,ben,,m,test,,\n'
 TSV = TABLE.replace(", ", "").replace(",", "\t")
-SPEAKERS = "speaker\tcorpus\tgender\tsplit\ns0\t\tf\ttrain\ns1\t\tm\ttest\ns2\t\t\t\n"
+PARTS = "path;spk_id;start;duration;channel\na.wav;x;0.5;1.25;A\na.wav;y;0;;B\n"
+NEMO = b'{"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.5, "label": "x"}\n{"audio_filepath": "b.wav", "label": "y"}\n'
+RECORDING = (
+    b'{"id": "r0", "sources": [{"type": "file", "channels": [0, 1], "source": "a.wav"}], "sampling_rate": 8000, '
+    b'"num_samples": 16000, "duration": 2.0, "channel_ids": [0, 1]}'
+)
+SUPERVISIONS = (
+    b'{"id": "u0", "recording_id": "r0", "start": 0.5, "duration": 1.0, "channel": 1, "speaker": "x", "gender": "f"}\n'
+    b'{"id": "u1", "recording_id": "r0", "start": 0.0, "duration": 2.0, "channel": 0, "speaker": "y"}\n'
+)
+CUTS = (
+    b'{"id": "c0", "start": 0.25, "duration": 1.5, "channel": 1, "type": "MonoCut", "supervisions": [{"id": "u0", '
+    b'"recording_id": "r0", "start": 0.5, "duration": 1.0, "channel": 1, "speaker": "x"}], "recording": ' + RECORDING + b"}\n"
+)
+SPEAKERS = "speaker\tcorpus\tgender\tsplit\ns0\t\tf\ttrain\ns1\t\tf\ttest\ns2\t\t\t\n"
 SETTINGS = b"""
 base = ["base.toml"]
 [prepare]
@@ -144,12 +158,26 @@ def _lists() -> dict[str, dict[str, Any]]:
 def _tables() -> dict[str, dict[str, Any]]:
     scp = "".join(f"{name} {name}.wav\n" for name in UTTERANCES).encode()
     return {
-        "table": _one("t.csv", TABLE, lambda path: _checked(files.rows_of_table(path.parent, path, "_"))),
-        "table_tsv": _one("t.tsv", TSV, lambda path: _checked(files.rows_of_table(path.parent, path, ""))),
-        "speakers": _one("s.tsv", SPEAKERS, lambda path: files.with_metadata(ROWS, path, "_")),
+        "table": _one("t.csv", TABLE, lambda path: _checked(tables.rows_of_table(path.parent, path, "_"))),
+        "table_tsv": _one("t.tsv", TSV, lambda path: _checked(tables.rows_of_table(path.parent, path, ""))),
+        "speakers": _one("s.tsv", SPEAKERS, lambda path: tables.with_metadata(ROWS, path, "_")),
         "kaldi": {
             "files": {"wav.scp": scp, "utt2spk": UTT2SPK, "spk2gender": b"s0 f\ns1 m\ns2 f\n"},
-            "read": lambda folder: _checked(files.rows_of_kaldi(folder, folder)),
+            "read": lambda folder: _checked(kaldi.rows_of_kaldi(folder, folder)),
+        },
+        "kaldi_segments": {
+            "files": {
+                "wav.scp": b"r0 r0.wav\nr1 r0.wav\n", "segments": b"u0 r0 0.5 1.25\nu1 r1 0 -1\n", "spk2utt": b"s0 u0\ns1 u1\n",
+                "reco2file_and_channel": b"r0 r0 A\nr1 r0 B\n", "utt2gender": b"u0 f\n", "utt2sess": b"u0 x\n",
+            },
+            "read": lambda folder: _checked(kaldi.rows_of_kaldi(folder, folder, "_")),
+        },
+        "table_parts": _one("t.csv", PARTS, lambda path: _checked(tables.rows_of_table(path.parent, path, "_"))),
+        "nemo": _one("t.json", NEMO, lambda path: _checked(tables.rows_of_table(path.parent, path, "_"))),
+        "lhotse_cuts": _one("cuts.jsonl", CUTS, lambda path: _checked(tables.rows_of_table(path.parent, path, "_"))),
+        "lhotse_supervisions": {
+            "files": {"supervisions.jsonl": SUPERVISIONS, "recordings.jsonl": RECORDING + b"\n"},
+            "read": lambda folder: _checked(tables.rows_of_table(folder, folder / "supervisions.jsonl", "_")),
         },
         "vox1_meta": _one("vox1_meta.csv", VOX_META, lambda path: metadata.read_speakers(path, "voxceleb1 id")),
         "vox2_meta": _one("vox2_meta.csv", VOX2_META, lambda path: metadata.read_speakers(path, "voxceleb2 id")),
