@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing import files
-from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, inventory, list_units, merge, prepare_unit
+from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, inventory, is_only_scored, list_units, merge, prepare_unit
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
 from steps.core.config import field
@@ -62,11 +62,13 @@ class Settings(CorpusSettings):
             return files.rows_of_table(audio_root, files.find_file(self.table, root), self.replace_spaces)
         if (root / "wav.scp").is_file():
             return files.rows_of_kaldi(root, audio_root)
+        is_flat = is_only_scored(self, {self.root_name: str(root)})
         layout = files.Layout(
             speaker_level=self.speaker_level,
             session_level=self.session_level,
             corpus_level=self.corpus_level,
             has_split_folders=self.split == "folders",
             replace_spaces=self.replace_spaces,
+            may_lack_speaker=is_flat,
         )
         return files.rows_of_folders(root, layout)

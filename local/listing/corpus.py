@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from local.listing import banks, calibration, findings, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
@@ -22,6 +22,7 @@ from steps.data.audio import MONO
 from steps.data.enrolment import Models
 from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item
 from steps.data.manifests import Utterance
+from steps.data.trial_forms import has_labels
 from steps.data.trials import Trials
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
@@ -164,7 +165,7 @@ def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
 def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
     """Return the names `<kind>.<number>` of the shards of files; ids that cannot be used are refused here."""
     _listing_of.cache_clear()
-    _given_lists(settings, site)
+    lists.say_unused_columns(_given_lists(settings, site).values())
     listing = _listing(settings, site)
     settings.check_rows(site_root(site, settings.root_name), listing["speech"].rows)
     return shards.units(listing, SHARD_SIZE)
@@ -188,7 +189,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     if settings.mixed_sampling_rates == "fail":
         advice = 'prepare.mixed_sampling_rates = "allow" and features.resample = true'
         shards.check_rates(speech, settings.sampling_rate, advice)
-    speech, few = _enough(settings, speech)
+    speech, few = (speech, []) if is_only_scored(settings, site) else _enough(settings, speech)
     sets = _split(settings, speech, {each.row.id: each.row.split for each in opened if each.kind == "speech"})
     nationalities = _nationalities(listing["speech"].rows)
     gone = findings.left_out(opened, speech, BANKS)
@@ -198,7 +199,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     for num in settings.made_enrolment:
         name = f"enrol{num}"
         enrolment[name], found["trials"][name] = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
-    names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    names = _naming(settings, site)
     with findings.explained(gone):
         item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
     item_lists.write_own(out, settings.own_items(site_root(site, settings.root_name), sets["test"]))
@@ -208,7 +209,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     shards.write_shares(out, opened)
     shards.write_pairs(out / "spk2nationality", nationalities)
     lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
-    said = findings.missing_trials(found["trials"], gone) + findings.remarks(opened, listing)
+    said = lists.scored_only(found["trials"]) + findings.missing_trials(found["trials"], gone) + findings.remarks(opened, listing)
     findings.write(out / findings.REMARKS, said)
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
     for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(opened))]:
@@ -228,9 +229,24 @@ def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict
     return {kind: lists.find_lists(kind, getattr(settings, kind), (root,)) for kind in (CLUSTERING, IDENTIFICATION)}
 
 
+def _naming(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Any]:
+    """Return how lists may name utterances: the arguments of `lists.resolver`."""
+    return {
+        "prefix": settings.trials_root,
+        "replace_spaces": settings.replace_spaces,
+        "roots": (_listing(settings, site)["speech"].root,),
+    }
+
+
+def is_only_scored(settings: CorpusSettings, site: Mapping[str, str]) -> bool:
+    """Return whether nobody needs to know who speaks: all is test data, and no trial list has labels."""
+    given = _given_lists(settings, site) if settings.split == "test" and not settings.made_enrolment else {}
+    return bool(given) and not any(map(has_labels, given.values()))
+
+
 def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
     """Return the models of the enrolment file, with the ids of the utterances."""
-    options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    options = _naming(settings, site)
     given = _given_models(settings, site)
     return {name: each for path in given.values() for name, each in lists.given_models(path, test, **options).items()}
 
@@ -332,7 +348,7 @@ def _trials(
 
     Trials of given lists may name what was left out.
     """
-    options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    options = _naming(settings, site)
     models = _models(settings, site, test)
     given = _given_lists(settings, site)
     found = {name: lists.given_trials(path, [*test, *left_out], models, **options) for name, path in given.items()}

@@ -49,6 +49,7 @@ class Layout:
     corpus_level: int = NO_LEVEL
     has_split_folders: bool = False  # the first folder is the split, and not counted by the levels
     replace_spaces: str = ""
+    may_lack_speaker: bool = False  # a file that lies in no such folder is a speaker of its own, called after it
 
 
 def audio_files(root: Path) -> list[str]:
@@ -108,7 +109,8 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
             + (f", corpus_level = {layout.corpus_level}" if layout.corpus_level != NO_LEVEL else "")
             + (f", session_level = {layout.session_level}" if layout.session_level != NO_LEVEL else "")
             + (" below train/, dev/ or test/" if layout.has_split_folders else "")
-            + "; move the files, or correct these settings of [prepare]"
+            + "; move the files, or correct these settings of [prepare]; where nobody knows who speaks, a trained model can "
+            "score pairs: --model DIR, and --set prepare.trials=FILE of lines '<recording> <recording>' without labels"
         )
     return rows
 
@@ -312,10 +314,13 @@ def _row_of_path(path: str, layout: Layout) -> Row:
                 "prepare.split"
             )
     folders = [fix_spaces(part, layout.replace_spaces) for part in parts[:-1]]
+    name = fix_spaces(without_suffix("/".join(parts)), layout.replace_spaces)
+    if layout.may_lack_speaker and not -len(folders) <= layout.speaker_level < len(folders):
+        return Row(id=name, path=path, speaker=name, split=split)
     corpus = _component(folders, layout.corpus_level)
     speaker = folders[layout.speaker_level]
     return Row(
-        id=fix_spaces(without_suffix("/".join(parts)), layout.replace_spaces),
+        id=name,
         path=path,
         # Sub-corpora number their speakers without looking at each other.
         speaker=f"{corpus}/{speaker}" if corpus else speaker,

@@ -66,7 +66,8 @@ def model_speakers(models: Mapping[str, Collection[str]], speakers: Mapping[str,
             problem = f"utterance '{strange[0]}' is not known" if strange else "its id is that of an utterance, or no id"
             raise RecipeError(f"{where}: model '{name}': {problem}; correct the enrolment file")
         owners = sorted({speakers[each] for each in utterances})
-        if len(owners) > 1:
+        # An utterance that is its own speaker is one of whom nobody knows who speaks (Kaldi's way to say so).
+        if len(owners) > 1 and any(speakers[each] != each for each in utterances):
             raise RecipeError(f"{where}: model '{name}' has utterances of speakers {', '.join(owners)}; expected one; correct it")
         found[name] = owners[0]
     return found
