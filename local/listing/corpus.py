@@ -194,7 +194,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     nationalities = _nationalities(listing["speech"].rows)
     gone = findings.left_out(opened, speech, BANKS)
     with findings.explained(gone):
-        trials, enrolment = _trials(settings, site, sets["test"], nationalities, [each.utterance(channel) for each in gone])
+        trials, enrolment = _trials(settings, site, sets, nationalities, [each.utterance(channel) for each in gone])
     found = {"trials": trials, "calibration": _calibration(settings, sets.get("dev", []))}
     for num in settings.made_enrolment:
         name = f"enrol{num}"
@@ -340,7 +340,7 @@ def _nationalities(rows: Iterable[Row]) -> dict[str, str]:
 def _trials(
     settings: CorpusSettings,
     site: Mapping[str, str],
-    test: list[Utterance],
+    sets: Mapping[str, list[Utterance]],
     nationalities: Mapping[str, str],
     left_out: list[Utterance],
 ) -> tuple[dict[str, Trials], dict[str, Models]]:
@@ -348,7 +348,8 @@ def _trials(
 
     Trials of given lists may name what was left out.
     """
-    options = _naming(settings, site)
+    test, options = sets["test"], _naming(settings, site)
+    options["elsewhere"] = {each.id: name for name in sets if name != "test" for each in sets[name]}
     models = _models(settings, site, test)
     given = _given_lists(settings, site)
     found = {name: lists.given_trials(path, [*test, *left_out], models, **options) for name, path in given.items()}

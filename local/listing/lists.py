@@ -62,10 +62,11 @@ def given_trials(
     replace_spaces: str,
     roots: Iterable[Path] = (),
     rename: Callable[[str], str] = str,
+    elsewhere: Mapping[str, str] = NOBODY,
 ) -> Trials:
     """Return the trials of a list, with the ids of the utterances; an enrolment may be one of the models.
 
-    A name in the list, once renamed, is as `resolver` says.
+    A name in the list, once renamed, is as `resolver` says. `elsewhere`: id -> set, of utterances that are no test data.
 
     Raises:
         RecipeError: malformed list, an utterance that is not known, or a label that the speakers contradict.
@@ -77,7 +78,8 @@ def given_trials(
     enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
     trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
     of_side = speakers | model_speakers(models, speakers, str(path))
-    check_known(trials, of_side, str(path), advice=partial(_about_prefix, speakers, set(models)))
+    away = partial(resolver, elsewhere, prefix, replace_spaces, roots)
+    check_known(trials, of_side, str(path), advice=partial(_advice, speakers, models, elsewhere, away))
     if trials.is_target is not None:
         _check_labels(path, trials, of_side)
     return trials
@@ -88,16 +90,25 @@ def _check_labels(path: Path, trials: Trials, of_side: Mapping[str, str]) -> Non
     wrong = np.flatnonzero(np.fromiter((of_side[a] == of_side[b] for a, b in pairs), bool) != trials.is_target).tolist()
     if wrong:
         enrol, test = trials.enrol_ids[wrong[0]], trials.test_ids[wrong[0]]
+        nobody = of_side[enrol] == enrol and of_side[test] == test
+        who = "; nobody says who speaks in them: give their speakers, or a list without labels" if nobody else ""
         raise RecipeError(
             f"{path}:{line_of_trial(path, wrong[0])}: {len(wrong)} of {len(trials)} labels contradict the corpus; first, "
             f"'{enrol}' (speaker {of_side[enrol]}) and '{test}' (speaker {of_side[test]}) are given as "
             f"{'target' if trials.is_target[wrong[0]] else 'non-target'} trial; expected target = the same speaker; correct "
-            "the list, or prepare.speaker_level"
+            f"the list, or prepare.speaker_level{who}"
         )
 
 
-def _about_prefix(known: Mapping[str, str], models: set[str], name: str) -> str:
-    """What is said of a name that nobody has: the folder that it lacks or has in front of an id, where that is the fault."""
+def _advice(
+    known: Mapping[str, str], models: Models, elsewhere: Mapping[str, str], away: Callable[[], Callable[[str], str]], name: str
+) -> str:
+    """What is said of a name that is not known: the set it is in, or the folder that it lacks or has in front of an id."""
+    if (its_id := away()(name)) in elsewhere:
+        return (
+            f" ('{name}' is in the set '{elsewhere[its_id]}': trials are of test data; say what that is with --set "
+            "prepare.split=test, folders or column, or try a trained model on all of it with --model)"
+        )
     plain = without_suffix(name)
     more = next((each for each in known if plain.endswith(f"/{each}")), "")
     less = next((each for each in known if each.endswith(f"/{plain}")), "")

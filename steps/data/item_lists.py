@@ -11,6 +11,7 @@ from pathlib import Path
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
+from steps.data.names import said_nearest
 
 CLUSTERING, IDENTIFICATION = "clustering", "identification"  # folders of the manifests
 ENROL, TEST = "enrol", "test"
@@ -109,7 +110,9 @@ def check_owners(owners: Iterable[tuple[str, str]], speakers: Mapping[str, str],
     for utterance, speaker in owners:
         found = speakers.get(utterance)
         if found != speaker:
-            what = f"is of speaker {found}" if found is not None else "is not among the utterances of the set"
+            what = f"is of speaker {found}"
+            if found is None:
+                what = f"is not among the utterances of the set{said_nearest(utterance, speakers)}"
             raise RecipeError(
                 f"{where}: utterance '{utterance}' of speaker '{speaker}' {what}; expected utterances of the corpus with their "
                 "speakers; correct the list"

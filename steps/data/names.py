@@ -59,6 +59,12 @@ def nearest(name: str, known: Collection[str], num: int = 3) -> list[str]:
     return get_close_matches(name, sorted(pool)[:_MAX_COMPARED], num)
 
 
+def said_nearest(name: str, known: Collection[str]) -> str:
+    """Return " (like it: 'a', 'b')" of the known ids that a name may have meant, for a message; "" where there are none."""
+    found = nearest(name, known)
+    return f" (like it: {', '.join(map(repr, found))})" if found else ""
+
+
 def _plain(name: str) -> str:
     """Letters and digits of a name without an extension, in lower case."""
     return re.sub(r"[\W_]", "", re.sub(r"\.[A-Za-z]\w{0,4}$", "", name)).lower()

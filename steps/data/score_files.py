@@ -183,7 +183,7 @@ def _refuse_two_truths(path: Path, trials: TrialIndex) -> None:
     lines = [line_of_trial(path, row) for row in rows]
     raise RecipeError(
         f"{path}:{lines[1]}: the trial of {trials.pair(rows[1])} is a {_kind(trials, rows[1])} trial, and in line {lines[0]} "
-        f"a {_kind(trials, rows[0])} trial; expected one truth for a pair ({double.size} pairs have two); correct the list"
+        f"a {_kind(trials, rows[0])} trial; expected one truth for a pair ({double.size} with two); correct the list"
     )
 
 

@@ -45,7 +45,7 @@ _TEST |= {f"{stem}2" for stem in _OF_ONE_SIDE if stem} | {"evaluationfileid", "e
 _LABEL = {"label", "labels", "target", "targettype", "istarget", "trialtype", "key", "truth", "groundtruth", "same", "issame"}
 _MEANINGS = {name: "enrol" for name in _ENROL} | {name: "test" for name in _TEST} | {name: "label" for name in _LABEL}
 _MEANINGS |= {"side": "side", "channel": "side"}
-_ONE_CHANNEL = ("", "-", "a", "1", "x")  # what a column `side` says of files that have one
+ONE_CHANNEL = ("", "-", "a", "1", "x")  # what a column `side` says of files that have one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class Table:
                 f"{where}: label {label!r} in {line!r}; expected 1 or 0, target or nontarget, tgt or imp, true or false; correct "
                 f"the line{_about_spoofs(fields)}"
             )
-        if side.lower() not in _ONE_CHANNEL:
+        if side.lower() not in ONE_CHANNEL:
             raise RecipeError(
                 f"{where}: side {side!r} in {line!r}; expected 'a' throughout, as test utterances have one channel here; give "
                 "each channel as an utterance of its own"
@@ -178,7 +178,7 @@ def form_of(path: Path) -> Lines | Table:
     found = _headless(path, line, plain is not None) or plain
     if found is None:
         text = MALFORMED.format(path=path, number=number, line=line)
-        raise RecipeError(text + _about_spoofs(line.split()) + _about_headers(line))
+        raise RecipeError(text + _about_spoofs(line.split()) + _about_headers(line) + _about_models(line.split()))
     return found
 
 
@@ -247,6 +247,11 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def _about_spoofs(words: list[str]) -> str:
     found = [word for word in words if word.lower() in _SPOOFED]
     return f" (trials of spoofed speech, '{found[0]}', are not scored here: leave them out, and the column)" if found else ""
+
+
+def _about_models(words: list[str]) -> str:
+    labels = {word.lower() for word in words} & {*_IN_TABLES, *_SPOOFED}
+    return " (if it is of models and their utterances: --set prepare.enrolment=FILE)" if len(words) > 2 and not labels else ""
 
 
 def _about_headers(line: str) -> str:

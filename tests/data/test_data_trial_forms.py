@@ -99,12 +99,12 @@ def test_where_the_first_line_could_be_two_forms_the_others_decide(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.txt", "a b c\n", r"t.txt:1: malformed trial 'a b c'.*correct the line$"),
+        ("t.txt", "a b c\n", r"t.txt:1: malformed trial 'a b c'.*correct the line"),
         ("t.txt", "\n\na b\nc\n", r"t.txt:4: malformed trial 'c'"),
         ("t.txt", "a b\n1 c d\n", r"t.txt:2: malformed trial '1 c d'"),
         ("t.txt", "1 a b\n- c d\n", r"t.txt:2: malformed trial '- c d'.*the lines above have the form '<1\|0> <enrolment id>"),
         ("t.txt", "1 a b\n0 c d e\n", r"t.txt:2: malformed trial '0 c d e'"),
-        ("t.txt", "m a b c\n", r"t.txt:1: malformed trial"),
+        ("t.txt", "m a b c\n", r"t.txt:1: malformed trial.*if it is of models .*--set prepare.enrolment=FILE"),
         ("t.txt", "s u bonafide target\n", r"t.txt:1: .*spoofed speech, 'bonafide', are not scored"),
         ("t.txt", "a b target\na c spoof\n", r"t.txt:2: .*spoofed speech, 'spoof'"),
         ("t.txt", "label left right\n1 a b\n", r"t.txt:1: .*if it is a header: name the columns enrol, test and label"),

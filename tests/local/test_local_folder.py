@@ -274,6 +274,24 @@ def test_names_may_begin_with_the_folder_of_the_recordings(corpus, tmp_path, fro
     assert (out / "trials" / "t.txt").read_text() == "1 s00/u0 s00/u1\n"
 
 
+def test_trials_of_what_is_trained_on_are_refused_with_its_set(corpus, tmp_path):
+    (corpus / "t.txt").write_text("".join(f"1 s{n:02d}/u0.wav s{n:02d}/u1.wav\n" for n in range(12)))
+    with pytest.raises(
+        RecipeError, match=r"t.txt:\d+: .*is in the set '(train|dev)': trials are of test data; .*prepare.split=test"
+    ):
+        prepare(corpus, tmp_path / "x", trials="t.txt")
+
+
+def test_labels_of_recordings_of_nobody_known_say_why_they_contradict(corpus, tmp_path):
+    (corpus / "wav.scp").write_text("a s00/u0.wav\nb s00/u1.wav\n")
+    (corpus / "utt2spk").write_text("a a\nb b\n")
+    (corpus / "t.txt").write_text("1 a b\n")
+    with pytest.raises(RecipeError, match="contradict the corpus.*nobody says who speaks in them"):
+        prepare(corpus, tmp_path / "x", min_utterances=1, **GIVEN)
+    (corpus / "t.txt").write_text("a b\n")
+    assert (prepare(corpus, tmp_path / "y", **GIVEN) / "trials" / "t.txt").read_text() == "- a b\n"
+
+
 def test_labels_of_models_are_checked_too(corpus, tmp_path):
     (corpus / "models.txt").write_text("m0 s00/u0\n")
     (corpus / "t.txt").write_text("1 m0 s01/u3.wav\n0 m0 s02/u3.wav\n")
