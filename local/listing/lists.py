@@ -124,10 +124,11 @@ def scored_only(trials: Mapping[str, Trials]) -> list[tuple[str, str, str]]:
     found = []
     for name, each in trials.items():
         what = "" if each.num_target and each.num_nontarget else f"no {'target' if each.num_nontarget else 'non-target'} trials"
+        why = "" if each.is_target is None else ", which need both kinds"
         what = "no labels" if each.is_target is None else what
         if what:
             verbs = "trial is scored, and has" if len(each) == 1 else "trials are scored, and have"
-            found.append(("trials", name, f"{what}: {len(each)} {verbs} no figures"))
+            found.append(("trials", name, f"{what}: {len(each)} {verbs} no figures{why}"))
             _LOG.warning("trial list %s: %s", name, found[-1][2])
     return found
 

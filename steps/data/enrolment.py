@@ -72,8 +72,8 @@ def _utterances(words: list[str], header: list[str], where: str) -> list[str]:
     side = next((words[column] for column, name in others.items() if name == "side" and column < len(words)), "a")
     if side.lower() not in ONE_CHANNEL:
         raise RecipeError(
-            f"{where}: side '{side}'; expected 'a' throughout, as utterances have one channel here; give each channel as an utterance "
-            "of its own"
+            f"{where}: side '{side}'; expected 'a' throughout, as utterances have one channel here; give each channel as an "
+            "utterance of its own"
         )
     return [word for column, word in enumerate(words) if column and column not in others]
 

@@ -241,7 +241,10 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
 def _fields(line: str, delimiter: str) -> list[str]:
     if not delimiter:
         return line.split()
-    return [value.strip() for value in next(csv.reader([line], delimiter=delimiter), [])]
+    try:
+        return [value.strip() for value in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:  # a field that is longer than any name
+        return [line]
 
 
 def _about_spoofs(words: list[str]) -> str:
