@@ -58,17 +58,17 @@ class Settings(CorpusSettings):
         return [(False, f"files that may be audio and are not read: {shown}; convert them")] if unread else []
 
     def _listed(self, root: Path, audio_root: Path) -> list[Row]:
+        of_nobody = {"may_lack_speaker": is_only_scored(self, {self.root_name: str(root)})}
         if self.table:
-            return files.rows_of_table(audio_root, files.find_file(self.table, root), self.replace_spaces)
+            return files.rows_of_table(audio_root, files.find_file(self.table, root), self.replace_spaces, **of_nobody)
         if (root / "wav.scp").is_file():
-            return files.rows_of_kaldi(root, audio_root)
-        is_flat = is_only_scored(self, {self.root_name: str(root)})
+            return files.rows_of_kaldi(root, audio_root, **of_nobody)
         layout = files.Layout(
             speaker_level=self.speaker_level,
             session_level=self.session_level,
             corpus_level=self.corpus_level,
             has_split_folders=self.split == "folders",
             replace_spaces=self.replace_spaces,
-            may_lack_speaker=is_flat,
+            **of_nobody,
         )
         return files.rows_of_folders(root, layout)

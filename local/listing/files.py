@@ -115,21 +115,23 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
     return rows
 
 
-def rows_of_table(root: Path, table: Path, replace_spaces: str) -> list[Row]:
+def rows_of_table(root: Path, table: Path, replace_spaces: str, *, may_lack_speaker: bool = False) -> list[Row]:
     """Return a row per line of a CSV or TSV file with a header.
 
-    Columns: path, speaker [, id, session, gender, nationality, split, corpus].
+    Columns: path, speaker [, id, session, gender, nationality, split, corpus]. Where the speaker may be lacking, a recording
+    without one is a speaker of its own.
 
     Raises:
         RecipeError: a missing column or value, an unknown gender or split, or a path outside the root.
     """
     rows = []
-    for where, values in read_table(table, required=("path", "speaker")):
-        for name in ("path", "speaker"):
+    required = ("path",) if may_lack_speaker else ("path", "speaker")
+    for where, values in read_table(table, required=required):
+        for name in required:
             if not values[name]:
                 raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
         name = relative_path(values["path"], root, where)
-        speaker = fix_spaces(values["speaker"], replace_spaces)
+        speaker = fix_spaces(values.get("speaker") or values.get("id") or without_suffix(name), replace_spaces)
         corpus = fix_spaces(values.get("corpus", ""), replace_spaces)
         split = values.get("split", "")
         if split and split not in SETS:
@@ -149,8 +151,10 @@ def rows_of_table(root: Path, table: Path, replace_spaces: str) -> list[Row]:
     return rows
 
 
-def rows_of_kaldi(root: Path, audio_root: Path) -> list[Row]:
+def rows_of_kaldi(root: Path, audio_root: Path, *, may_lack_speaker: bool = False) -> list[Row]:
     """Return a row per line of wav.scp, with the speakers of utt2spk and, if it is there, the genders of spk2gender.
+
+    Where speakers may be lacking and there is no utt2spk, each utterance is a speaker of its own.
 
     Raises:
         RecipeError: commands instead of files, a `segments` file, an utterance without speaker, or the reverse.
@@ -160,7 +164,10 @@ def rows_of_kaldi(root: Path, audio_root: Path) -> list[Row]:
             f"{root / 'segments'}: segments of recordings are not read; expected one file per utterance; cut the recordings "
             "(Kaldi: extract-segments) and remove the file"
         )
-    speakers = {name: (where, value) for where, name, value in _kaldi_pairs(root / "utt2spk")}
+    if may_lack_speaker and not (root / "utt2spk").is_file():
+        speakers = {name: (where, name) for where, name, _ in _kaldi_pairs(root / "wav.scp")}
+    else:
+        speakers = {name: (where, value) for where, name, value in _kaldi_pairs(root / "utt2spk")}
     genders = {}
     if (root / "spk2gender").is_file():
         genders = {name: read_gender(value, where) for where, name, value in _kaldi_pairs(root / "spk2gender")}

@@ -215,6 +215,25 @@ def test_pairs_of_whom_nobody_knows_who_speaks_are_lists_too(tmp_path, caplog):
         prepare(root, tmp_path / "z", trials="t.txt")  # to train on some
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "changes"),
+    [
+        ("wav.scp", "x s00/u0.wav\ny s01/u0.wav\nz s00/u1.wav\n", {}),
+        ("t.csv", "path,id\ns00/u0.wav,x\ns01/u0.wav,y\ns00/u1.wav,z\n", {"table": "t.csv"}),
+        ("t.csv", "path,id,speaker\ns00/u0.wav,x,\ns01/u0.wav,y,\ns00/u1.wav,z,\n", {"table": "t.csv"}),
+    ],
+)
+def test_kaldi_files_and_tables_need_no_speakers_either(corpus, tmp_path, name, text, changes):
+    (corpus / name).write_text(text)
+    (corpus / "t.txt").write_text("x y\n")
+    out = prepare(corpus, tmp_path / "x", **GIVEN, **changes)
+    assert (out / "trials" / "t.txt").read_text() == "- x y\n"
+    assert read_utt2spk(out / "utt2spk") == {"x": "x", "y": "y", "z": "z"}
+    (corpus / "t.txt").write_text("1 x y\n")
+    with pytest.raises(RecipeError, match="utt2spk: no such file|no column speaker|empty speaker"):
+        prepare(corpus, tmp_path / "y", **GIVEN, **changes)
+
+
 def test_speakers_with_one_recording_do_where_lists_have_no_labels(corpus, tmp_path):
     write_audio(corpus / "new" / "u0.wav")
     (corpus / "t.txt").write_text("s00/u0 new/u0\n")
