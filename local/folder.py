@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing import file_kinds, files, folders, given_splits, kaldi, segments, tables
-from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import (
+    UNIT_SETTINGS,
+    CorpusSettings,
+    changed,
+    inventory,
+    is_only_scored,
+    list_units,
+    merge,
+    prepare_unit,
+    recover,
+)
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
 from steps.core.config import field
@@ -73,16 +83,18 @@ class Settings(CorpusSettings):
         return listed if not self.metadata else f"{listed} and {files.find_file(self.metadata, root)}"
 
     def _listed(self, root: Path, audio_root: Path) -> list[Row]:
+        of_nobody = {"may_lack_speaker": is_only_scored(self, {self.root_name: str(root)})}
         if self.table:
             path = files.find_file(self.table, root)
-            return tables.rows_of_table(audio_root, path, self.replace_spaces, self.other_columns)
+            return tables.rows_of_table(audio_root, path, self.replace_spaces, self.other_columns, **of_nobody)
         if kaldi.folders(root):
-            return kaldi.rows_of_folders(root, audio_root, self.replace_spaces, split=self.split)
+            return kaldi.rows_of_folders(root, audio_root, self.replace_spaces, split=self.split, **of_nobody)
         layout = folders.Layout(
             speaker_level=self.speaker_level,
             session_level=self.session_level,
             corpus_level=self.corpus_level,
             split=self.split if self.split in ("folders", given_splits.AUTO) else "",
             replace_spaces=self.replace_spaces,
+            **of_nobody,
         )
         return folders.rows_of_folders(root, layout)

@@ -203,7 +203,7 @@ def merge(
     shards.write_manifests(out, sets, {name: _root_name(corpus, name) for name in sets}, found, bad)
     shards.write_shares(out, opened)
     _write_nationalities(corpus, sets, out)
-    said = findings.missing_trials(trials, gone) + findings.remarks(opened, corpus.files)
+    said = lists.scored_only(trials) + findings.missing_trials(trials, gone) + findings.remarks(opened, corpus.files)
     findings.write(out / findings.REMARKS, said)
     for is_expected, line in [*comparison(corpus, sets, trials), *banks.remarks(shards.bank_sets(opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)

@@ -18,6 +18,7 @@ import numpy as np
 from steps.backend.settings import Score
 from steps.core import files
 from steps.core.errors import RecipeError
+from steps.core.parts import finished_name
 from steps.core.stage import Input, Job, Stage
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def work(job: Job, unit: str) -> None:
             plots=job.out / "plots",
             decisions=decisions,
         ) | {"num_missing": scored.num_missing}
-        job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
+        job.log.info("%s: %s", path.stem, one_line(figures[path.stem], finished_name(job.out) / path.name))
     write_result(
         job.out, manifests, system=s.name, backend=text, figures=figures, model={},
         fingerprint=job.fingerprint, seconds=time.monotonic() - began,

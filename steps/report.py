@@ -24,7 +24,7 @@ from steps.documents.page import Findings, report_page
 from steps.documents.records import NAME, Records, commit, committed, folders_by_system, read_alignment, read_log, read_record
 from steps.documents.records import read_sweep_record as read_sweep
 from steps.tables.document import render_markdown
-from steps.tables.results import list_names, order_records, pooled_lists, pooled_table
+from steps.tables.results import figured, list_names, order_records, pooled_lists, pooled_table, scored_only_table
 from steps.tables.table import to_text
 
 RECIPES = Path("recipes")
@@ -69,15 +69,17 @@ def work(job: Job, unit: str) -> None:
     facts = _facts(settings)
     folders = folders_by_system(job.input_lists["scores"], settings.recipe)
     records = _given(job, facts)
-    found = examine(job, records, folders, facts.reference)
+    of_figures = replace(records, systems=figured(records.systems))
+    found = examine(job, of_figures, folders, facts.reference)
     records = replace(records, systems=_with_comparisons(records, found.comparisons))
-    draw(job, records, found, facts.reference)
+    draw(job, replace(records, systems=figured(records.systems)), found, facts.reference)
     found.embeddings = gallery.take_over(folders, job.out / gallery.FOLDER)
     write_json(job.out / "comparison.json", found.comparisons)
     with atomic_write(job.out / "RESULTS.md") as file:
         file.write(_markdown(records, settings.recipe, facts, _pictures(job, records, facts)))
     with atomic_write(job.out / "table.txt") as file:
-        file.write(to_text(pooled_table(records.systems)))
+        tables = (pooled_table(figured(records.systems)), scored_only_table(records.systems))
+        file.write("\n".join(to_text(table) for table in tables if table.rows))
     with atomic_write(job.out / "report.html") as file:
         file.write(report_page(records, settings.recipe, facts, found))
 
@@ -224,7 +226,8 @@ STAGE = Stage(
         Input(name="sweep", many=True, required=False, help="the summary of a sweep (steps.sweep); may be repeated"),
         Input(name="alignment", many=True, required=False, help="the output of stage 7 for two systems; may be repeated"),
     ),
-    outputs=("RESULTS.md", "report.html", "table.txt", "comparison.json", "figures/*"),
+    outputs=("RESULTS.md", "report.html", "table.txt", "comparison.json"),
+    optional=("figures/*",),  # where there are figures to draw
     work=work,
     observe=observe,
     finish=finish,

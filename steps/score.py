@@ -19,6 +19,7 @@ import numpy as np
 from steps.backend.settings import Score
 from steps.core import config, files
 from steps.core.errors import RecipeError
+from steps.core.parts import finished_name
 from steps.core.rng import generator
 from steps.core.stage import Input, Job, Stage
 from steps.results.settings import System, TaskSettings
@@ -79,9 +80,9 @@ def _lists(
             path.stem, rows.trials, scores, llrs, utt2spk | rows.speakers, settings=job.settings.score, plots=job.out / "plots",
             decisions=decisions,
         ) | {"num_missing": rows.num_missing}  # fmt: skip
-        if "pictures" in job.settings.tasks.run:
+        if "pictures" in job.settings.tasks.run and "no_figures" not in figures[path.stem]:
             _draw_trials(job, scorer, test, rows, scores)
-        job.log.info("%s: %s", path.stem, one_line(figures[path.stem]))
+        job.log.info("%s: %s", path.stem, one_line(figures[path.stem], finished_name(job.out) / path.name))
     return figures
 
 
@@ -289,8 +290,7 @@ def _list_tasks(job: Job, scorer: "Scorer") -> dict[str, Any]:
             found.setdefault("identification_lists", {})[name] = figures
             by_class = class_scores(job.input("embeddings"), roles, f"identification list {name}")
             if by_class is not None:
-                figures = classifier_figures(*by_class, [each.speaker for each in roles if each.role == "test"], s)
-                found.setdefault("identification_by_classifier", {})[name] = figures
+                found.setdefault("identification_by_classifier", {})[name] = classifier_figures(*by_class, s)
             elif (job.input("embeddings") / "class_scores").is_dir():
                 job.log.info("identification list %s: not by the classifier, which does not know all of its speakers", name)
     if "clustering" in s.run:

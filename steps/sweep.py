@@ -21,7 +21,7 @@ from steps.core.stage import Input, Job, Stage
 from steps.core.stamp import run_record
 from steps.core.sweeps import Sweep, read_sweep
 from steps.tables.results import list_names, repeat_sweep_command
-from steps.tables.sweep import point_figure, sweep_tables
+from steps.tables.sweep import is_of_tasks, point_figure, sweep_tables
 from steps.tables.table import to_text
 
 TABLE = "table.txt"
@@ -58,6 +58,8 @@ def work(job: Job, unit: str) -> None:
         for point, record in zip(sweep.points, records, strict=True)
     ]
     _check_figures(sweep, points, job.settings.sweep.file)
+    if not (sweep.lists or list_names(points)):
+        job.log.warning("no list has figures, as none has labels and trials of both kinds; the scores are in the points' folders")
     for point, folder in zip(points, models, strict=False):
         point["log"] = _curve(folder)
     axes = [
@@ -85,8 +87,8 @@ def finish(job: Job) -> None:
 def _check_figures(sweep: Sweep, points: Sequence[dict[str, Any]], where: str) -> None:
     """Refuse a figure that no point has: its table would be empty."""
     names = sweep.lists or list_names(points)
-    for figure in sweep.figures:
-        if not any(point_figure(point, figure, name) for point in points for name in names):
+    for figure in [each for each in sweep.figures if names or is_of_tasks(each)]:  # lists without labels have scores only
+        if not any(point_figure(point, figure, name) for point in points for name in names or [""]):
             of_list = sorted({key for point in points for figures in point["trials"].values() for key in figures})
             tasks = sorted({task for point in points for task in point["tasks"] or ()})
             raise RecipeError(

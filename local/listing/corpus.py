@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from local.listing import banks, calibration, contents, contradictions, findings, item_lists, lists, notes, shards, splits
 from local.listing.files import SETS, Row
@@ -25,6 +25,7 @@ from steps.data.audio import MONO
 from steps.data.enrolment import Models
 from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item
 from steps.data.manifests import Utterance
+from steps.data.trial_forms import has_labels
 from steps.data.trials import Trials
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
@@ -170,7 +171,7 @@ def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
 def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
     """Return the names `<kind>.<number>` of the shards of files; ids that cannot be used are refused here."""
     _listing_of.cache_clear()
-    _given_lists(settings, site)
+    lists.say_unused_columns(_given_lists(settings, site).values())
     listing = _listing(settings, site)
     settings.check_rows(site_root(site, settings.root_name), listing["speech"].rows)
     for error in listing_faults(listing):  # an error in `merge`, with all that is wrong beside it
@@ -214,7 +215,7 @@ def merge(
     """
     listing = _listing(settings, site)
     faults = Faults(str(listing["speech"].root))
-    found = usable(settings, listing, unit_folders, out, features, faults)
+    found = usable(settings, listing, unit_folders, out, features, faults, any_number=is_only_scored(settings, site))
     gone = findings.left_out(found.opened, found.speech, BANKS)
     sets: dict[str, list[Utterance]] = {}
     with faults.collected():
@@ -232,7 +233,7 @@ def merge(
     shards.write_shares(out, found.opened)
     shards.write_pairs(out / "spk2nationality", drawn.nationalities)
     lists.write_enrolment(out / "enrolment", drawn.enrolment, drawn.trials)
-    said = findings.missing_trials(drawn.trials, gone) + findings.remarks(found.opened, listing)
+    said = lists.scored_only(drawn.trials) + findings.missing_trials(drawn.trials, gone) + findings.remarks(found.opened, listing)
     findings.write(out / findings.REMARKS, said)
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
     for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(found.opened))]:
@@ -264,16 +265,15 @@ def _drawn(
         drawn.nationalities = _nationalities(rows)
     with faults.collected(), findings.explained(gone):
         left_out = [each.utterance(channel) for each in gone]
-        drawn.trials, drawn.enrolment = _trials(settings, site, sets["test"], drawn.nationalities, left_out)
+        drawn.trials, drawn.enrolment = _trials(settings, site, sets, drawn.nationalities, left_out)
     with faults.collected():
         drawn.calibration = _calibration(settings, sets.get("dev", []))
     with faults.collected():
         for num in settings.made_enrolment:
             models, trials = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
             drawn.enrolment[f"enrol{num}"], drawn.trials[f"enrol{num}"] = models, trials
-    names = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
     with faults.collected(), findings.explained(gone):
-        item_lists.write_given(out, sets, _given_item_lists(settings, site), **names)
+        item_lists.write_given(out, sets, _given_item_lists(settings, site), **_naming(settings, site))
     return drawn
 
 
@@ -290,10 +290,24 @@ def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict
     return {kind: lists.find_lists(kind, getattr(settings, kind), (root,)) for kind in (CLUSTERING, IDENTIFICATION)}
 
 
+def _naming(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Any]:
+    """Return how lists may name utterances: the arguments of `lists.resolver`."""
+    return {
+        "prefix": settings.trials_root,
+        "replace_spaces": settings.replace_spaces,
+        "roots": (_listing(settings, site)["speech"].root,),
+    }
+
+
+def is_only_scored(settings: CorpusSettings, site: Mapping[str, str]) -> bool:
+    """Return whether nobody needs to know who speaks: all is test data, and no trial list has labels."""
+    given = _given_lists(settings, site) if settings.split == "test" and not settings.made_enrolment else {}
+    return bool(given) and not any(map(has_labels, given.values()))
+
+
 def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
     """Return the models of the enrolment file, with the ids of the utterances."""
-    options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
-    return lists.models_of_files(_given_models(settings, site).values(), test, **options)
+    return lists.models_of_files(_given_models(settings, site).values(), test, **_naming(settings, site))
 
 
 def _listing(settings: CorpusSettings, site: Mapping[str, str]) -> Listing:
@@ -365,7 +379,7 @@ def _nationalities(rows: Iterable[Row]) -> dict[str, str]:
 def _trials(
     settings: CorpusSettings,
     site: Mapping[str, str],
-    test: list[Utterance],
+    sets: Mapping[str, list[Utterance]],
     nationalities: Mapping[str, str],
     left_out: list[Utterance],
 ) -> tuple[dict[str, Trials], dict[str, Models]]:
@@ -373,7 +387,8 @@ def _trials(
 
     Trials of given lists may name what was left out.
     """
-    options = {"prefix": settings.trials_root, "replace_spaces": settings.replace_spaces}
+    test, options = sets["test"], _naming(settings, site)
+    options["elsewhere"] = {each.id: name for name in sets if name != "test" for each in sets[name]}
     models = _models(settings, site, test)
     given = _given_lists(settings, site)
     found = {name: lists.given_trials(path, [*test, *left_out], models, **options) for name, path in given.items()}

@@ -7,13 +7,16 @@ from pathlib import Path
 from local.listing.lists import resolver
 from steps.data.item_lists import (
     CLUSTERING,
+    ENROL,
     IDENTIFICATION,
+    TEST,
     Item,
     Role,
     check_owners,
     owners_of_items,
     read_items,
     read_roles,
+    speakers_of,
     write_items,
     write_roles,
 )
@@ -39,6 +42,7 @@ def write_given(
     *,
     prefix: str,
     replace_spaces: str,
+    roots: Iterable[Path] = (),
 ) -> None:
     """Write the given lists, {"clustering" or "identification": {name: file}}; utterances are named as in trial lists.
 
@@ -49,7 +53,7 @@ def write_given(
     """
     speakers = {utterance.id: utterance.speaker for found in sets.values() for utterance in found}
     trained_on = {utterance.speaker for utterance in sets.get("train", ())}
-    resolve = resolver(speakers, prefix, replace_spaces)
+    resolve = resolver(speakers, prefix, replace_spaces, roots)
     for name, path in given.get(CLUSTERING, {}).items():
         items = given_items(path, resolve)
         check_owners(owners_of_items(items), speakers, str(path))
@@ -60,6 +64,10 @@ def write_given(
     for name, path in given.get(IDENTIFICATION, {}).items():
         roles = given_roles(path, resolve)
         check_owners(((each.utterance, each.speaker) for each in roles), speakers, str(path))
+        visitors = speakers_of(roles, TEST) - speakers_of(roles, ENROL)
+        if visitors:
+            num = sum(each.role == TEST and each.speaker in visitors for each in roles)
+            _LOG.info("%s: %d of its tests are of %d speakers who are not enrolled: an open set", path, num, len(visitors))
         write_roles(out / IDENTIFICATION / f"{name}.txt", roles)
 
 

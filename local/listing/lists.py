@@ -1,9 +1,11 @@
 """Trial lists of a corpus: given ones brought to its utterance ids, or made."""
 
+import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,11 +17,13 @@ from steps.core.rng import generator
 from steps.data.enrolment import Models, draw_models, model_speakers, read_models, write_models
 from steps.data.manifests import Utterance
 from steps.data.names import composed
+from steps.data.score_files import line_of_trial
+from steps.data.trial_forms import Table, form_of
 from steps.data.trials import MAX_PAIRS, Trials, all_pairs, balanced, check_known, read_trials, trials_by_corpus
 
 MADE = ("balanced", "all_pairs", "same_gender", "extended", "hard")
 NOBODY: Mapping[str, str] = MappingProxyType({})
-_NUM_SHOWN = 5
+_LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
 def find_lists(setting: str, names: str, roots: Iterable[Path]) -> dict[str, Path]:
@@ -56,40 +60,93 @@ def given_trials(
     *,
     prefix: str,
     replace_spaces: str,
+    roots: Iterable[Path] = (),
     rename: Callable[[str], str] = str,
+    elsewhere: Mapping[str, str] = NOBODY,
 ) -> Trials:
     """Return the trials of a list, with the ids of the utterances; an enrolment may be one of the models.
 
-    A name in the list, once renamed, may have the extension of an audio file, and be with or without the folder `prefix`.
+    A name in the list, once renamed, is as `resolver` says. `elsewhere`: id -> set, of utterances that are no test data.
 
     Raises:
         RecipeError: malformed list, an utterance that is not known, or a label that the speakers contradict.
     """
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
-    plain = resolver(speakers, prefix, replace_spaces)
+    plain = resolver(speakers, prefix, replace_spaces, roots)
     resolve = cache(lambda name: plain(rename(name)))
     trials = read_trials(path)
     enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
     trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
     of_side = speakers | model_speakers(models, speakers, str(path))
-    check_known(trials, of_side, str(path))
+    away = partial(resolver, elsewhere, prefix, replace_spaces, roots)
+    check_known(trials, of_side, str(path), advice=partial(_advice, speakers, models, elsewhere, away))
+    if trials.is_target is not None:
+        _check_labels(path, trials, of_side)
+    return trials
+
+
+def _check_labels(path: Path, trials: Trials, of_side: Mapping[str, str]) -> None:
     pairs = zip(trials.enrol_ids, trials.test_ids, strict=True)
     wrong = np.flatnonzero(np.fromiter((of_side[a] == of_side[b] for a, b in pairs), bool) != trials.is_target).tolist()
     if wrong:
         enrol, test = trials.enrol_ids[wrong[0]], trials.test_ids[wrong[0]]
+        nobody = of_side[enrol] == enrol and of_side[test] == test
+        who = "; nobody says who speaks in them: give their speakers, or a list without labels" if nobody else ""
         raise RecipeError(
-            f"{path}: {len(wrong)} of {len(trials)} labels contradict the corpus; first, '{enrol}' (speaker "
-            f"{of_side[enrol]}) and '{test}' (speaker {of_side[test]}) are given as "
+            f"{path}:{line_of_trial(path, wrong[0])}: {len(wrong)} of {len(trials)} labels contradict the corpus; first, "
+            f"'{enrol}' (speaker {of_side[enrol]}) and '{test}' (speaker {of_side[test]}) are given as "
             f"{'target' if trials.is_target[wrong[0]] else 'non-target'} trial; expected target = the same speaker; correct "
-            "the list, or prepare.speaker_level"
+            f"the list, or prepare.speaker_level{who}"
         )
-    return trials
 
 
-def given_models(path: Path, utterances: Iterable[Utterance], *, prefix: str, replace_spaces: str) -> Models:
+def _advice(
+    known: Mapping[str, str], models: Models, elsewhere: Mapping[str, str], away: Callable[[], Callable[[str], str]], name: str
+) -> str:
+    """What is said of a name that is not known: the set it is in, or the folder that it lacks or has in front of an id."""
+    if (its_id := away()(name)) in elsewhere:
+        return (
+            f" ('{name}' is in the set '{elsewhere[its_id]}': trials are of test data; say what that is with --set "
+            "prepare.split=test, folders or column, or try a trained model on all of it with --model)"
+        )
+    plain = without_suffix(name)
+    more = next((each for each in known if plain.endswith(f"/{each}")), "")
+    less = next((each for each in known if each.endswith(f"/{plain}")), "")
+    folder = plain.removesuffix(f"/{more}") if more else less.removesuffix(f"/{plain}")
+    if more or less:
+        what = f"names of the list {'begin with' if more else 'lack'} '{folder}/', which ids {'lack' if more else 'begin with'}"
+        return f" ({what}: --set prepare.trials_root={folder})"
+    return "" if models or "/" in name else " (if it is a model of several utterances: --set prepare.enrolment=FILE)"
+
+
+def scored_only(trials: Mapping[str, Trials]) -> list[tuple[str, str, str]]:
+    """Return ("trials", list, what) of lists of which there will be scores and no figures, and say so."""
+    found = []
+    for name, each in trials.items():
+        what = "" if each.num_target and each.num_nontarget else f"no {'target' if each.num_nontarget else 'non-target'} trials"
+        why = "" if each.is_target is None else ", which need both kinds"
+        what = "no labels" if each.is_target is None else what
+        if what:
+            verbs = "trial is scored, and has" if len(each) == 1 else "trials are scored, and have"
+            found.append(("trials", name, f"{what}: {len(each)} {verbs} no figures{why}"))
+            _LOG.warning("trial list %s: %s", name, found[-1][2])
+    return found
+
+
+def say_unused_columns(paths: Iterable[Path]) -> None:
+    """Say which columns of lists that are tables are not looked at. Raises RecipeError for a list of no known form."""
+    for path in paths:
+        form = form_of(path)
+        if isinstance(form, Table) and form.unused:
+            _LOG.info("%s: its columns %s are not used", path, ", ".join(form.unused))
+
+
+def given_models(
+    path: Path, utterances: Iterable[Utterance], *, prefix: str, replace_spaces: str, roots: Iterable[Path] = ()
+) -> Models:
     """Return the models of an enrolment file, with the ids of the utterances, which are named as in trial lists."""
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
-    resolve = resolver(speakers, prefix, replace_spaces)
+    resolve = resolver(speakers, prefix, replace_spaces, roots)
     models = {name: tuple(resolve(each) for each in theirs) for name, theirs in read_models(path).items()}
     model_speakers(models, speakers, str(path))
     return models
@@ -122,15 +179,24 @@ def write_enrolment(folder: Path, models: Mapping[str, Models], trials: Mapping[
             write_models(folder / f"{name}.txt", used)
 
 
-def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str) -> Callable[[str], str]:
-    """Return the id that a name in a list stands for, or the name if it stands for none."""
-    prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str, roots: Iterable[Path] = ()) -> Callable[[str], str]:
+    """Return the id that a name in a list stands for, or the name if it stands for none.
+
+    A name may have the extension of an audio file, be with or without the folder `prefix`, or begin with one of the folders
+    `roots`, in which the recordings lie, as an absolute path or with the last folder of it.
+    """
+    prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+    known_roots = dict.fromkeys(f"{each}/" for root in roots for each in (root, root.resolve(), root.name))
+    fronts = [
+        front for front in (prefix, prefix.lstrip("/"), *(fix_spaces(each, replace_spaces) for each in known_roots)) if front
+    ]
     as_composed = {composed(name): name for name in known if not name.isascii()}
 
     @cache
     def resolve(name: str) -> str:
         plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
-        forms = (name, plain, plain.removeprefix(prefix), prefix + plain)
+        forms = [name, plain, *(plain.removeprefix(front) for front in fronts), prefix.lstrip("/") + plain]
+        forms += [os.path.splitext(form)[0] for form in forms]  # of other audio, which Kaldi's files name
         found = next((form for form in forms if form in known), "")
         return found or next((as_composed[form] for form in map(composed, forms) if form in as_composed), name)
 

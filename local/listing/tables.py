@@ -18,7 +18,9 @@ _COMMON_VOICE = "clips"  # the folder that its paths leave out
 _PLACEHOLDER = re.compile(r"^(\$\w+|\$?\{\w+\})/")  # SpeechBrain's, for the folder of the corpus
 
 
-def rows_of_table(root: Path, path: Path, replace_spaces: str, others: Sequence[str] = ()) -> list[Row]:
+def rows_of_table(
+    root: Path, path: Path, replace_spaces: str, others: Sequence[str] = (), *, may_lack_speaker: bool = False
+) -> list[Row]:
     """Return a row per line of a table.
 
     Columns: path, speaker [, id, session, gender, nationality, split, corpus, start, end or duration, channel], or what other
@@ -30,18 +32,19 @@ def rows_of_table(root: Path, path: Path, replace_spaces: str, others: Sequence[
         path: of the table.
         replace_spaces: what blanks in names become; "": they stay.
         others: columns that are passed over.
+        may_lack_speaker: a recording without a speaker is one of its own, called after it.
 
     Raises:
         RecipeError: a column or value that is missing or means nothing, two lines that contradict each other, or a path outside
             the root.
     """
-    table = _table(path)
-    read = columns.understood(
-        table.header, table.where(1), known=columns.OF_UTTERANCES, required=("path", "speaker"), others=others
-    )
+    table, required = _table(path), ("path",) if may_lack_speaker else ("path", "speaker")
+    read = columns.understood(table.header, table.where(1), known=columns.OF_UTTERANCES, required=required, others=others)
     if read.unused:
         notes.say(f"{path}: columns that are not used: {', '.join(read.unused)}")
     lines = [(table.where(number), read.values(line)) for number, line in table.lines]
+    if may_lack_speaker:
+        lines = [(where, values | {"speaker": values.get("speaker") or _nobody(values)}) for where, values in lines]
     in_samples = "stop" in read.meaning  # SpeechBrain counts samples
     place = _placed(root, table, [values["path"] for _, values in lines])
     every = [values["path"] for _, values in lines]
@@ -52,6 +55,10 @@ def rows_of_table(root: Path, path: Path, replace_spaces: str, others: Sequence[
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
     ages.check(str(path))
     return _named(_with_channels(rows, lines), lines, root, replace_spaces)
+
+
+def _nobody(values: dict[str, str]) -> str:
+    return values.get("id") or without_suffix(values["path"])
 
 
 def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequence[str] = ()) -> list[Row]:

@@ -44,6 +44,8 @@ def usable(
     out: Path,
     features: FeatureRate | None,
     faults: Faults,
+    *,
+    any_number: bool = False,
 ) -> Usable:
     """Return what can be used; where there are faults, what could be if they were repaired as their messages say.
 
@@ -54,6 +56,7 @@ def usable(
         out: gets problems.tsv where files are refused.
         features: what they are made from, where that is known.
         faults: gets what is wrong.
+        any_number: of utterances a speaker will do.
     """
     opened = shards.read_units(listing, unit_folders, decode=settings.check_audio == "decode")
     opened = findings.with_short_ones(opened, settings.min_duration, BANKS)
@@ -67,7 +70,7 @@ def usable(
     channel = listing["speech"].channel
     speech = [each.utterance(channel) for each in opened if each.kind == "speech" and not each.problem]
     bad += _judge_rates(settings, speech, features, faults)
-    few = splits.too_few(speech, settings.min_utterances)
+    few = {} if any_number else splits.too_few(speech, settings.min_utterances)
     if few and settings.few_utterances == "fail":
         faults.add(_few_fault(settings, few))
     what = f"its speaker has fewer than {settings.min_utterances} utterances"

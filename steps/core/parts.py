@@ -41,6 +41,12 @@ def partial_of(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+def finished_name(folder: Path) -> Path:
+    """The output that a folder of work in progress becomes, or the folder of one that it becomes, for messages."""
+    work = next((each for each in (folder, *folder.parents) if each.name.endswith(".partial")), None)
+    return folder if work is None else work.with_name(work.name.removesuffix(".partial"))
+
+
 def unfinished(partial: Path, units: Sequence[str]) -> list[str]:
     """The units that are not done."""
     return [unit for unit in units if not (partial / "units" / unit).is_dir()]

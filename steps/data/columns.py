@@ -177,6 +177,22 @@ def read_blocks(path: Path, what: str, num_fields: int, malformed: str) -> Itera
             yield block
 
 
+def first_lines(path: Path, what: str, num: int) -> list[tuple[int, bytes]]:
+    """Return (number, line) of the first lines that are not blank, up to `num`, of those that are read at once.
+
+    Raises:
+        RecipeError: no such file, or no text.
+    """
+    number, found = 1, []
+    for text in _texts(path, what):
+        lines = text.split(b"\n")[:-1]
+        found = [(place, line) for place, line in enumerate(lines, start=number) if line.strip()][:num]
+        if found:
+            break
+        number += len(lines)
+    return found
+
+
 def _texts(path: Path, what: str) -> Iterator[bytes]:
     """Whole lines, about `BLOCK_BYTES` at a time."""
     try:

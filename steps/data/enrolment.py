@@ -4,6 +4,7 @@ A model may be named as the enrolment of a trial; what is named there and is no 
 lie in `manifests/enrolment/<trial list>.txt`.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,13 +15,17 @@ from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.ids import is_valid_id
 from steps.data.manifests import Utterance
+from steps.data.names import said_nearest
+from steps.data.trial_forms import ONE_CHANNEL
 from steps.data.trials import MAX_PAIRS, Trials
+
+_COLUMN = re.compile(r"side|phraseid|(enroll?(ment)?|test)?(segment|utterance|utt|file|wav)(id)?\d*")
 
 Models = dict[str, tuple[str, ...]]  # model id -> ids of its utterances
 
 
 def read_models(path: Path) -> Models:
-    """Return the models of a file, in its order.
+    """Return the models of a file, in its order; under a header (NIST's, SdSV's) a model may have several lines.
 
     Raises:
         RecipeError: missing or empty, a line of fewer than two words, a model or one of its utterances named twice.
@@ -33,20 +38,47 @@ def read_models(path: Path) -> Models:
         raise RecipeError(f"{path}: enrolment file cannot be read as UTF-8 text ({error}); give another file") from error
     models: Models = {}
     lines: dict[str, int] = {}
+    header: list[str] | None = None
     for number, line in enumerate(text.split("\n"), start=1):
-        name, *utterances = line.split() or [""]
-        if not name:
+        words = line.split()
+        if words and header is None:
+            header = _header(words)
+            if header:
+                continue
+        if not words:
             continue
-        if not utterances or name in models or len(set(utterances)) < len(utterances):
-            what = f"'{name}' is there already, in line {lines[name]}" if name in models else f"found {line.strip()!r}"
+        name, utterances = words[0], _utterances(words, header or [], f"{path}:{number}")
+        more = [*models.get(name, ()), *utterances] if header else utterances
+        if not utterances or (name in models and not header) or len(set(more)) < len(more):
+            is_twice = name in models and not header
+            what = f"'{name}' is there already, in line {lines[name]}" if is_twice else f"found {line.strip()!r}"
             raise RecipeError(
                 f"{path}:{number}: expected '<model id> <utterance id> ...', each model once and each of its utterances once; "
                 f"{what}; correct the line"
             )
-        models[name], lines[name] = tuple(utterances), number
+        models[name], lines[name] = tuple(more), number
     if not models:
         raise RecipeError(f"{path}: is empty; expected lines '<model id> <utterance id> ...'; give another file")
     return models
+
+
+def _header(words: list[str]) -> list[str]:
+    """The names of the columns (NIST, SdSV), letters only; empty if the words are no header."""
+    names = [re.sub(r"[\W_]", "", word.lower()) for word in words]
+    is_header = len(names) > 1 and names[0] in ("modelid", "model", "enrolid", "enrollid")
+    return names if is_header and all(map(_COLUMN.fullmatch, names[1:])) else []
+
+
+def _utterances(words: list[str], header: list[str], where: str) -> list[str]:
+    """The words of a line that are utterances: all but the first, and what a header says is something else."""
+    others = {column: name for column, name in enumerate(header) if name in ("side", "phraseid")}
+    side = next((words[column] for column, name in others.items() if name == "side" and column < len(words)), "a")
+    if side.lower() not in ONE_CHANNEL:
+        raise RecipeError(
+            f"{where}: side '{side}'; expected 'a' throughout, as utterances have one channel here; give each channel as an "
+            "utterance of its own"
+        )
+    return [word for column, word in enumerate(words) if column and column not in others]
 
 
 def write_models(path: Path, models: Mapping[str, Iterable[str]]) -> None:
@@ -65,10 +97,12 @@ def model_speakers(models: Mapping[str, Collection[str]], speakers: Mapping[str,
     for name, utterances in models.items():
         strange = [each for each in utterances if each not in speakers]
         if strange or name in speakers or not is_valid_id(name):
-            problem = f"utterance '{strange[0]}' is not known" if strange else "its id is that of an utterance, or no id"
+            problem = f"utterance '{strange[0]}' is not known{said_nearest(strange[0], speakers)}" if strange else ""
+            problem = problem or "its id is that of an utterance, or no id"
             raise RecipeError(f"{where}: model '{name}': {problem}; correct the enrolment file")
         owners = sorted({speakers[each] for each in utterances})
-        if len(owners) > 1:
+        # An utterance that is its own speaker is one of whom nobody knows who speaks (Kaldi's way to say so).
+        if len(owners) > 1 and any(speakers[each] != each for each in utterances):
             raise RecipeError(f"{where}: model '{name}' has utterances of speakers {', '.join(owners)}; expected one; correct it")
         found[name] = owners[0]
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
+from steps.data.names import said_nearest
 
 CLUSTERING, IDENTIFICATION = "clustering", "identification"  # folders of the manifests
 ENROL, TEST = "enrol", "test"
@@ -65,9 +66,11 @@ def read_items(path: Path) -> list[Item]:
 def read_roles(path: Path) -> list[Role]:
     """Return the lines of an identification list, in its order.
 
+    Tested speakers who are not enrolled are visitors, whom a system should not take for anybody.
+
     Raises:
-        RecipeError: missing or empty, a malformed line, an utterance named twice, fewer than two enrolled speakers, nothing to
-            identify, or a tested speaker who is not enrolled: the set is closed.
+        RecipeError: missing or empty, a malformed line, an utterance named twice, fewer than two enrolled speakers, or no test
+            of any of these.
     """
     roles: dict[str, Role] = {}
     for number, words in _lines(path, _ROLE_LINE):
@@ -78,14 +81,20 @@ def read_roles(path: Path) -> list[Role]:
             )
             raise RecipeError(f"{path}:{number}: expected '{_ROLE_LINE}', each utterance once; {what}; correct the line")
         roles[words[2]] = Role(*words)
-    enrolled, tested = ({each.speaker for each in roles.values() if each.role == role} for role in (ENROL, TEST))
-    strange = sorted(tested - enrolled)
-    if len(enrolled) < 2 or not tested or strange:
+    enrolled, tested = (speakers_of(roles.values(), role) for role in (ENROL, TEST))
+    if len(enrolled) < 2 or not tested & enrolled:
         what = f"{len(enrolled)} enrolled and {len(tested)} tested speakers"
-        if strange:
-            what += f", of whom {len(strange)} are not enrolled, such as '{strange[0]}'"
-        raise RecipeError(f"{path}: expected two enrolled speakers or more, and tests of these; found {what}; correct the list")
+        strange = tested - enrolled
+        what += f", of whom {len(strange)} are not enrolled, such as '{min(strange)}'" if strange else ""
+        raise RecipeError(
+            f"{path}: expected two enrolled speakers or more, and tests of some of these; found {what}; correct the list"
+        )
     return list(roles.values())
+
+
+def speakers_of(roles: Iterable[Role], role: str) -> set[str]:
+    """Return the speakers who are enrolled, or tested."""
+    return {each.speaker for each in roles if each.role == role}
 
 
 def write_items(path: Path, items: Iterable[Item]) -> None:
@@ -105,7 +114,9 @@ def check_owners(owners: Iterable[tuple[str, str]], speakers: Mapping[str, str],
     for utterance, speaker in owners:
         found = speakers.get(utterance)
         if found != speaker:
-            what = f"is of speaker {found}" if found is not None else "is not among the utterances of the set"
+            what = f"is of speaker {found}"
+            if found is None:
+                what = f"is not among the utterances of the set{said_nearest(utterance, speakers)}"
             raise RecipeError(
                 f"{where}: utterance '{utterance}' of speaker '{speaker}' {what}; expected utterances of the corpus with their "
                 "speakers; correct the list"

@@ -1,9 +1,13 @@
 """Names of files and speakers as people and file systems write them: what prints, and what only looks the same."""
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 
 MAX_BYTES = 1000  # of an id: readers of lists take none that is longer (`columns.MAX_FIELD`)
+
+_MAX_COMPARED, _SHARED = 20_000, 3  # ids that are compared letter by letter, and letters that these share if there are more
 
 
 def printable(text: str) -> str:
@@ -37,3 +41,30 @@ def lookalikes(names: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     foreign = sorted({name for name in names if not name.isascii()})
     return [(seen[composed(name)], name) for name in foreign if seen.setdefault(composed(name), name) != name]
+
+
+def nearest(name: str, known: Collection[str], num: int = 3) -> list[str]:
+    """Return the known ids that a name may have meant, the likeliest first: of the same last part, or spelt like it.
+
+    Of very many ids only those that begin as the name does are compared letter by letter.
+    """
+    tail = _plain(re.split(r"[/\\]", name)[-1])
+    whole = _plain(name)
+    same = [each for each in known if _plain(each) == whole] or [
+        each for each in known if _plain(each.rpartition("/")[2]) == tail
+    ]
+    if same:
+        return get_close_matches(name, sorted(same)[:_MAX_COMPARED], num, 0.0)
+    pool = known if len(known) <= _MAX_COMPARED else [each for each in known if each[:_SHARED] == name[:_SHARED]]
+    return get_close_matches(name, sorted(pool)[:_MAX_COMPARED], num)
+
+
+def said_nearest(name: str, known: Collection[str]) -> str:
+    """Return " (like it: 'a', 'b')" of the known ids that a name may have meant, for a message; "" where there are none."""
+    found = nearest(name, known)
+    return f" (like it: {', '.join(map(repr, found))})" if found else ""
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name without an extension, in lower case."""
+    return re.sub(r"[\W_]", "", re.sub(r"\.[A-Za-z]\w{0,4}$", "", name)).lower()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,10 @@ from steps.core.files import atomic_write
 from steps.data.columns import Block, decode, read_blocks
 from steps.data.id_table import IdTable
 from steps.data.number_text import format_numbers
+from steps.data.trial_forms import FORMS, NO_LABEL, Lines, Table, form_of
 
-TRIAL_FORMS = "'<1|0> <enrolment id> <test id>' or '<enrolment id> <test id> <target|nontarget>', one form per file"
-_MALFORMED_TRIAL = "{path}:{number}: malformed trial {line!r}; expected " + TRIAL_FORMS + "; correct the line"
 _SCORE_FORM = "'<enrolment id> <test id> <score>'"
 _MALFORMED_SCORE = "{path}:{number}: malformed score {line!r}; expected " + _SCORE_FORM + "; run stage 6 (score) again"
-_LABELS = {"voxceleb": {b"1": True, b"0": False}, "kaldi": {b"target": True, b"nontarget": False}}
 _WRITE_LINES = 1 << 14  # written at a time; small enough for the cache
 
 
@@ -34,35 +32,36 @@ class TrialIndex:
     ids: list[str]  # each once; sorted if they come from a file
     enrol_P: np.ndarray  # int32
     test_P: np.ndarray  # int32
-    is_target: np.ndarray  # [P] bool
+    is_target: np.ndarray | None  # [P] bool; None: the list has no labels
 
     def __post_init__(self) -> None:
-        if not len(self.enrol_P) == len(self.test_P) == len(self.is_target):
+        num_labels = len(self.enrol_P) if self.is_target is None else len(self.is_target)
+        if not len(self.enrol_P) == len(self.test_P) == num_labels:
             raise ValueError(
                 f"a trial list needs columns of one length, found {len(self.enrol_P)} enrolment ids, "
-                f"{len(self.test_P)} test ids and {len(self.is_target)} labels"
+                f"{len(self.test_P)} test ids and {num_labels} labels"
             )
 
     @classmethod
-    def of(cls, enrol_ids: Sequence[str], test_ids: Sequence[str], is_target: np.ndarray) -> TrialIndex:
+    def of(cls, enrol_ids: Sequence[str], test_ids: Sequence[str], is_target: np.ndarray | None) -> TrialIndex:
         """Return the index of trials given as two ids each."""
         ids = list(dict.fromkeys(chain(enrol_ids, test_ids)))
         number = {name: row for row, name in enumerate(ids)}
         sides = (np.fromiter(map(number.__getitem__, side), np.int32, len(side)) for side in (enrol_ids, test_ids))
-        return cls(ids, *sides, np.asarray(is_target, dtype=bool))
+        return cls(ids, *sides, None if is_target is None else np.asarray(is_target, dtype=bool))
 
     def __len__(self) -> int:
         return len(self.enrol_P)
 
     @property
     def num_target(self) -> int:
-        """Number of target trials."""
-        return int(np.count_nonzero(self.is_target))
+        """Number of target trials; 0 without labels."""
+        return 0 if self.is_target is None else int(np.count_nonzero(self.is_target))
 
     @property
     def num_nontarget(self) -> int:
-        """Number of non-target trials."""
-        return len(self) - self.num_target
+        """Number of non-target trials; 0 without labels."""
+        return 0 if self.is_target is None else len(self) - self.num_target
 
     @property
     def enrol_ids(self) -> list[str]:
@@ -76,7 +75,9 @@ class TrialIndex:
 
     def select(self, rows: np.ndarray) -> TrialIndex:
         """Return the trials of some rows, or of a mask, in that order; the table of ids stays whole."""
-        return TrialIndex(self.ids, self.enrol_P[rows], self.test_P[rows], self.is_target[rows])
+        return TrialIndex(
+            self.ids, self.enrol_P[rows], self.test_P[rows], None if self.is_target is None else self.is_target[rows]
+        )
 
     def rows_of(self, row_of_id: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [P] of enrolment and test, -1 for an id that is not among the keys."""
@@ -112,54 +113,54 @@ class _PairColumns:
 
 
 def read_trial_index(path: Path) -> TrialIndex:
-    """Return the trials of a list, in its order; both forms of `read_trials` are read.
+    """Return the trials of a list, in its order; all forms of `read_trials` are read.
 
     A pair may be there more than once, but not as target and as non-target.
 
     Raises:
-        RecipeError: missing or empty list, a malformed line, both forms in one file, a pair with two truths.
+        RecipeError: missing or empty list, a malformed line, two forms in one file, a pair with two truths.
     """
-    columns, labels = _PairColumns(), []
-    for block, label_L, first in labelled_blocks(path):
-        labels.append(label_L)
-        columns.add(block, first)
-    if not labels:
-        raise RecipeError(f"{path}: the trial list is empty; expected lines {TRIAL_FORMS}; give another list")
-    ids, (enrol_P, test_P) = columns.finish(path, "trial list")
-    trials = TrialIndex(ids, enrol_P, test_P, np.concatenate(labels))
+    form = form_of(path)
+    trials = _of_table(path, form) if isinstance(form, Table) else _of_lines(path, form)
+    if not len(trials):
+        raise RecipeError(f"{path}: the trial list is empty; expected lines {FORMS}; give another list")
     _refuse_two_truths(path, trials)
     return trials
+
+
+def _of_lines(path: Path, form: Lines) -> TrialIndex:
+    columns, labels = _PairColumns(), []
+    for block, label_L in form.blocks(path):
+        labels.append(label_L)
+        columns.add(block, form.enrol)
+    ids, (enrol_P, test_P) = columns.finish(path, "trial list")
+    known = [label_L for label_L in labels if label_L is not None]
+    return TrialIndex(ids, enrol_P, test_P, np.concatenate(known) if known else None)
+
+
+def _of_table(path: Path, form: Table) -> TrialIndex:
+    _, enrol_ids, test_ids, labels = zip(*rows, strict=True) if (rows := list(form.rows(path))) else [()] * 4
+    ids = sorted({*enrol_ids, *test_ids})
+    number = {name: row for row, name in enumerate(ids)}
+    sides = (np.fromiter(map(number.__getitem__, side), np.int32, len(side)) for side in (enrol_ids, test_ids))
+    return TrialIndex(ids, *sides, np.array(labels, dtype=bool) if "label" in form.columns else None)
 
 
 def labelled_blocks(path: Path) -> Iterator[tuple[Block, np.ndarray, int]]:
     """Yield (lines of a trial list, whether each is a target trial, column of the enrolment id), block by block.
 
     Raises:
-        RecipeError: missing list, a malformed line, or both forms in one file.
+        RecipeError: missing list, a malformed line, two forms in one file, a table, or no labels.
     """
-    form = ""
-    for block in read_blocks(path, "trial list", 3, _MALFORMED_TRIAL):
-        form = form or ("kaldi" if block.field(0, 2) in _LABELS["kaldi"] else "voxceleb")
-        yield block, _read_labels(block, form), 0 if form == "kaldi" else 1
-
-
-def _read_labels(block: Block, form: str) -> np.ndarray:
-    column = 2 if form == "kaldi" else 0
-    length_L = block.end_LF[:, column] - block.start_LF[:, column]
-    first_L = block.bytes_B[block.start_LF[:, column]]
-    labels = np.full(len(block), -1, dtype=np.int8)
-    for text, truth in _LABELS[form].items():
-        fits = (length_L == len(text)) & (first_L == text[0])
-        for place in range(1, len(text)):
-            fits &= block.bytes_B[block.start_LF[:, column] + place] == text[place]
-        labels[fits] = truth
-    if (labels < 0).any():
-        bad = int((labels < 0).argmax())
-        other = any(block.field(bad, 2 - column) in known for name, known in _LABELS.items() if name != form)
-        note = f" (the lines above have the {'second' if form == 'kaldi' else 'first'} form)" if other else ""
-        text = _MALFORMED_TRIAL.replace("; correct", f"{note}; correct")
-        raise RecipeError(text.format(path=block.path, number=block.number_L[bad], line=block.line(bad)))
-    return labels.astype(bool)
+    form = form_of(path)
+    if isinstance(form, Table):
+        raise RecipeError(f"{path}: is a table; expected lines '<1|0> <enrolment id> <test id>', as stage 1 writes them")
+    for block, label_L in form.blocks(path):
+        if label_L is None:
+            raise RecipeError(
+                f"{path}: has no labels; expected lines '<1|0> <enrolment id> <test id>', of which figures are made"
+            )
+        yield block, label_L, form.enrol
 
 
 def pair_keys(enrol_P: np.ndarray, test_P: np.ndarray, num_ids: int) -> np.ndarray:
@@ -169,6 +170,8 @@ def pair_keys(enrol_P: np.ndarray, test_P: np.ndarray, num_ids: int) -> np.ndarr
 
 def _refuse_two_truths(path: Path, trials: TrialIndex) -> None:
     """A pair, in either order, is of one speaker or it is not."""
+    if trials.is_target is None:
+        return
     low_P, high_P = np.minimum(trials.enrol_P, trials.test_P), np.maximum(trials.enrol_P, trials.test_P)
     key_P = pair_keys(low_P, high_P, len(trials.ids)) * 2 + trials.is_target
     ordered = np.sort(key_P)
@@ -180,7 +183,7 @@ def _refuse_two_truths(path: Path, trials: TrialIndex) -> None:
     lines = [line_of_trial(path, row) for row in rows]
     raise RecipeError(
         f"{path}:{lines[1]}: the trial of {trials.pair(rows[1])} is a {_kind(trials, rows[1])} trial, and in line {lines[0]} "
-        f"a {_kind(trials, rows[0])} trial; expected one truth for a pair ({double.size} pairs have two); correct the list"
+        f"a {_kind(trials, rows[0])} trial; expected one truth for a pair ({double.size} with two); correct the list"
     )
 
 
@@ -189,8 +192,11 @@ def _kind(trials: TrialIndex, row: int) -> str:
 
 
 def line_of_trial(path: Path, row: int) -> int:
-    """Return the line, from 1, in which a trial of a list stands: blank lines are no trials."""
-    for block in read_blocks(path, "trial list", 3, _MALFORMED_TRIAL):
+    """Return the line, from 1, in which a trial of a list stands: blank lines and headers are no trials."""
+    form = form_of(path)
+    if isinstance(form, Table):
+        return next(islice(form.rows(path), row, None))[0]
+    for block, _ in form.blocks(path):
         if row < len(block):
             return int(block.number_L[row])
         row -= len(block)
@@ -244,18 +250,19 @@ def read_numbers(block: Block) -> np.ndarray:
 
 
 def write_trial_index(path: Path, trials: TrialIndex) -> None:
-    """Write lines `<1|0> <enrolment id> <test id>` in the order of the list.
+    """Write lines `<1|0> <enrolment id> <test id>` in the order of the list, with `-` where there are no labels.
 
     Raises:
         RecipeError: there is no trial.
     """
     if not len(trials):
         raise RecipeError(f"{path}: the trial list is empty; expected at least one trial; check what the list is made from")
-    table = _IdBytes(trials.ids)
+    table, letter_P = _IdBytes(trials.ids), np.full(len(trials), ord(NO_LABEL), dtype=np.uint8)
+    if trials.is_target is not None:
+        letter_P = trials.is_target.astype(np.uint8) + np.uint8(ord("0"))
     with atomic_write(path, "wb") as file:
         for rows in _slices(len(trials)):
-            label = trials.is_target[rows].astype(np.uint8) + np.uint8(ord("0"))
-            file.write(_join([label[:, None], table[trials.enrol_P[rows]], table[trials.test_P[rows]]]))
+            file.write(_join([letter_P[rows, None], table[trials.enrol_P[rows]], table[trials.test_P[rows]]]))
 
 
 def write_score_index(path: Path, trials: TrialIndex, scores: np.ndarray) -> np.ndarray:

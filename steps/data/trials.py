@@ -16,7 +16,9 @@ import numpy as np
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.data.manifests import Utterance
-from steps.data.score_files import read_score_index, read_trial_index
+from steps.data.names import nearest
+from steps.data.score_files import line_of_trial, read_score_index, read_trial_index
+from steps.data.trial_forms import NO_LABEL
 
 # Two lists of references and one of bits: 20 million trials take about 350 MB, and as many scores again.
 MAX_PAIRS = 20_000_000
@@ -34,13 +36,14 @@ class Trials:
 
     enrol_ids: list[str]
     test_ids: list[str]
-    is_target: np.ndarray  # [N] bool
+    is_target: np.ndarray | None  # [N] bool; None: the list has no labels
 
     def __post_init__(self) -> None:
-        if not len(self.enrol_ids) == len(self.test_ids) == len(self.is_target):
+        num_labels = len(self.enrol_ids) if self.is_target is None else len(self.is_target)
+        if not len(self.enrol_ids) == len(self.test_ids) == num_labels:
             raise ValueError(
                 f"a trial list needs columns of one length, found {len(self.enrol_ids)} enrolment ids, "
-                f"{len(self.test_ids)} test ids and {len(self.is_target)} labels"
+                f"{len(self.test_ids)} test ids and {num_labels} labels"
             )
 
     def __len__(self) -> int:
@@ -48,23 +51,23 @@ class Trials:
 
     @property
     def num_target(self) -> int:
-        """Number of target trials."""
-        return int(np.count_nonzero(self.is_target))
+        """Number of target trials; 0 without labels."""
+        return 0 if self.is_target is None else int(np.count_nonzero(self.is_target))
 
     @property
     def num_nontarget(self) -> int:
-        """Number of non-target trials."""
-        return len(self) - self.num_target
+        """Number of non-target trials; 0 without labels."""
+        return 0 if self.is_target is None else len(self) - self.num_target
 
 
 def read_trials(path: Path) -> Trials:
     """Return the trials of a list, in its order; for very long ones see `score_files.read_trial_index`.
 
-    Two forms are read, one per file: VoxCeleb's `<1|0> <enrolment id> <test id>` and Kaldi's
-    `<enrolment id> <test id> <target|nontarget>`. Empty lines are passed over.
+    One form per file (trial_forms.py): VoxCeleb's `<1|0> <enrolment id> <test id>`, Kaldi's
+    `<enrolment id> <test id> <target|nontarget>`, lists without labels, CSV, TSV. Empty lines are passed over.
 
     Raises:
-        RecipeError: missing or empty list, a malformed line, both forms in one file, or a pair that is a target trial in
+        RecipeError: missing or empty list, a malformed line, two forms in one file, or a pair that is a target trial in
             one line and a non-target trial in another.
     """
     index = read_trial_index(path)
@@ -72,16 +75,17 @@ def read_trials(path: Path) -> Trials:
 
 
 def write_trials(path: Path, trials: Trials) -> None:
-    """Write lines `<1|0> <enrolment id> <test id>` in the order of the list.
+    """Write lines `<1|0> <enrolment id> <test id>` in the order of the list, with `-` where there are no labels.
 
     Raises:
         RecipeError: there is no trial.
     """
     if not len(trials):
         raise RecipeError(f"{path}: the trial list is empty; expected at least one trial; check what the list is made from")
-    rows = zip(trials.is_target.tolist(), trials.enrol_ids, trials.test_ids, strict=True)
+    labels = [NO_LABEL] * len(trials) if trials.is_target is None else trials.is_target.astype(int).tolist()
+    rows = zip(labels, trials.enrol_ids, trials.test_ids, strict=True)
     with atomic_write(path) as file:
-        file.writelines(f"{int(label)} {enrol} {test}\n" for label, enrol, test in rows)
+        file.writelines(f"{label} {enrol} {test}\n" for label, enrol, test in rows)
 
 
 def write_scores(path: Path, enrol_ids: Sequence[str], test_ids: Sequence[str], scores: np.ndarray) -> None:
@@ -113,25 +117,35 @@ def read_scores(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     return [ids[number] for number in enrol_P.tolist()], [ids[number] for number in test_P.tolist()], scores
 
 
-def check_known(trials: Trials, ids: Collection[str], where: str) -> None:
-    """Raise a RecipeError with the first utterances of the trials that are not among the ids, and counts."""
+def check_known(trials: Trials, ids: Collection[str], where: str, *, advice: Callable[[str], str] | None = None) -> None:
+    """Raise a RecipeError with the first utterances of the trials that are not among the ids, and counts.
+
+    Args:
+        trials: of a list.
+        ids: of the utterances and models that there are.
+        where: the list comes from; where it is a file of them, the first line is named.
+        advice: what else is to be said, given the first unknown name.
+    """
     known = ids if isinstance(ids, set | frozenset | dict) else set(ids)
     counts: dict[str, int] = {}
-    num_trials = 0
-    for enrol, test in zip(trials.enrol_ids, trials.test_ids, strict=True):
-        if enrol in known and test in known:
-            continue
-        num_trials += 1
-        for name in (enrol, test):
-            if name not in known:
-                counts[name] = counts.get(name, 0) + 1
+    rows = []
+    for row, pair in enumerate(zip(trials.enrol_ids, trials.test_ids, strict=True)):
+        unknown = [name for name in pair if name not in known]
+        rows += [row] * bool(unknown)
+        for name in unknown:
+            counts[name] = counts.get(name, 0) + 1
     if counts:
         shown = ", ".join(f"'{name}'" for name in list(counts)[:_NUM_SHOWN])
-        example = f", such as '{min(known)}'" if known else ""
+        like = nearest(next(iter(counts)), known)
+        example = (
+            f"such as {', '.join(map(repr, like))}" if like else f"such as '{min(known)}'" if known else "of which there are none"
+        )
+        more = advice(next(iter(counts))) if advice else ""
+        line = f":{line_of_trial(Path(where), rows[0])}" if Path(where).is_file() else ""
         raise RecipeError(
-            f"{where}: {len(counts)} utterances in {num_trials} of {len(trials)} trials are unknown: {shown}"
-            f"{', ...' if len(counts) > _NUM_SHOWN else ''}; expected some of the "
-            f"{len(known)} known{example}; correct the list, or add the recordings"
+            f"{where}{line}: {len(counts)} utterances in {len(rows)} of {len(trials)} trials are unknown: {shown}"
+            f"{', ...' if len(counts) > _NUM_SHOWN else ''}; expected some of the {len(known)} known, {example}; correct the "
+            f"list, or add the recordings{more}"
         )
 
 
@@ -328,4 +342,5 @@ def _codes(names: list[str]) -> np.ndarray:
 
 def _select(trials: Trials, rows: np.ndarray) -> Trials:
     kept = rows.tolist()
-    return Trials([trials.enrol_ids[i] for i in kept], [trials.test_ids[i] for i in kept], trials.is_target[rows])
+    is_target = None if trials.is_target is None else trials.is_target[rows]
+    return Trials([trials.enrol_ids[i] for i in kept], [trials.test_ids[i] for i in kept], is_target)

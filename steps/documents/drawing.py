@@ -83,7 +83,7 @@ def forest_plots(canvas: Canvas, records: Sequence[Record], reference: str) -> l
         if found:
             groups.setdefault(found[0], []).append(name)
     svgs = []
-    for parent, members in groups.items():
+    for parent, members in ((parent, members) for parent, members in groups.items() if members):
         lists = {
             name: {r["system"]: (r["trials"][name]["eer"], r["trials"][name]["eer_ci95"]) for r in records if name in r["trials"]}
             for name in members

@@ -15,10 +15,12 @@ from steps.tables.results import (
     comparison_table,
     corpus_tables,
     decision_tables,
+    figured,
     of_systems,
     pooled_table,
     repeat_command,
     runs_table,
+    scored_only_table,
 )
 from steps.tables.sweep import published_table, sweep_tables
 from steps.tables.table import to_html
@@ -43,14 +45,15 @@ class Findings:
 
 def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findings) -> str:
     """Return the whole page; `records.systems` in the order to show."""
-    systems = records.systems
+    systems, only = figured(records.systems), scored_only_table(records.systems)
     comparison = comparison_table(systems, of_systems(facts.published))
     paired = paired_table(systems, facts.reference)
+    pooled = to_html(pooled_table(systems)) if pooled_table(systems).rows else ""
     by_corpus = folded("Tables", "".join(map(to_html, corpus_tables(systems))))
     by_system = "".join(folded(system, pictures(svgs)) for system, svgs in found.by_system.items())
     calibration = to_html(calibration_table(found.calibration)) if found.calibration else ""
     sections = [
-        Section(title="Results", body=to_html(pooled_table(systems)) + pictures(found.forests[:1])),
+        Section(title="Results", body=pooled + pictures(found.forests[:1]) + (to_html(only) if only.rows else "")),
         Section(title="DET plots", body=pictures(found.dets)),
         Section(title=paired.title, body=to_html(paired) + pictures(found.differences) if paired.rows else ""),
         Section(title=comparison.title, body=to_html(comparison)),

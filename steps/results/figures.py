@@ -31,17 +31,16 @@ def list_figures(
 ) -> dict[str, Any]:
     """The figures of one list under the names of result.json; draws its pictures into `plots`.
 
+    Of a list without labels, or with trials of one kind only, there are no figures: see `no_figures`.
+
     `decisions`: what is known of the system before its lists, for accuracies at a threshold; see `decision_figures`.
 
     Raises:
-        RecipeError: the list has only target or only non-target trials, or an utterance of no known speaker.
+        RecipeError: an utterance of no known speaker.
     """
-    num_target = int(trials.is_target.sum())
-    if num_target in (0, len(trials)):
-        raise RecipeError(
-            f"trial list {name}: {num_target} target and {len(trials) - num_target} non-target trials are scored; "
-            "figures need both kinds"
-        )
+    num_target = trials.num_target
+    if trials.is_target is None or num_target in (0, len(trials)):
+        return no_figures(trials)
     enrol_P, test_P, num_speakers = speaker_indices(name, trials, utt2spk)
     figures = trial_figures(scores, trials.is_target, llrs=llrs, priors=settings.priors)
     replicates = draw_replicates(
@@ -53,6 +52,22 @@ def list_figures(
     if settings.pictures:
         write_list_pictures(plots, name, trials.is_target, scores, llrs=llrs, priors=settings.priors, only=settings.pictures)
     return figures
+
+
+def no_figures(trials: Trials | TrialIndex) -> dict[str, Any]:
+    """The record of a list that has scores and no figures: these are None, `no_figures` says why, and counts are what they are.
+
+    `num_unlabelled` counts trials that nobody says the truth of; `num_target` and `num_nontarget` do not.
+    """
+    kind = "target" if trials.num_nontarget else "non-target"
+    names = ("eer", "eer_ci95", "eer_rocch", "act_dcf", "cllr", "min_cllr", "num_speakers")
+    return dict.fromkeys(names) | {
+        "no_figures": "no labels" if trials.is_target is None else f"no {kind} trials",
+        "min_dcf": {},
+        "num_target": trials.num_target,
+        "num_nontarget": trials.num_nontarget,
+        "num_unlabelled": len(trials) if trials.is_target is None else 0,
+    }
 
 
 def speaker_indices(name: str, trials: Trials | TrialIndex, utt2spk: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, int]:
@@ -68,8 +83,11 @@ def speaker_indices(name: str, trials: Trials | TrialIndex, utt2spk: Mapping[str
     return code_N[index.enrol_P], code_N[index.test_P], len(speakers)
 
 
-def one_line(figures: dict[str, Any]) -> str:
-    """The chief figures in words, for the log."""
+def one_line(figures: dict[str, Any], scores: Path) -> str:
+    """The chief figures in words, for the log; where there are none, why, and where the scores are."""
+    if "no_figures" in figures:
+        num = figures["num_target"] + figures["num_nontarget"] + figures["num_unlabelled"]
+        return f"no figures ({figures['no_figures']}), {num} score{'s' * (num != 1)}: {scores}"
     low, high = figures["eer_ci95"]
     costs = ", ".join(f"minDCF({prior}) {value:.3f}" for prior, value in figures["min_dcf"].items())
     counts = f"{figures['num_target']} target and {figures['num_nontarget']} non-target trials"

@@ -61,9 +61,13 @@ def identification_list_figures(
 ) -> dict[str, Any]:
     """Return rate, rate_ci95 (by rank), cmc and counts of identifying test utterances among the enrolled speakers, and `open`.
 
+    Tested speakers who are not enrolled are visitors: `num_visitors`, with `num_visits` tests, which no rank counts. They make
+    `open`, in which everybody who is enrolled stays so.
+
     A speaker is enrolled with all utterances that the list gives him, as the back end enrols several: with
-    score.enrolment = "mean", with the mean of their embeddings. `open`, which lists of fewer than four speakers lack: a share
-    `open_share` of the speakers, drawn `draws` times, is not enrolled, and their tests are those of strangers.
+    score.enrolment = "mean", with the mean of their embeddings. `open` of a list without visitors, which lists of fewer than
+    four speakers lack: a share `open_share` of the speakers, drawn `draws` times, is not enrolled, and their tests are those of
+    strangers.
 
     Args:
         roles: "enrol" or "test" of each of N utterances, in whose order `score` takes rows.
@@ -72,21 +76,26 @@ def identification_list_figures(
         settings: ranks, fars, open_share, draws, replicates, seed.
 
     Raises:
-        ValueError: nobody is enrolled or tested, or a tested speaker is not enrolled.
+        ValueError: nobody is enrolled, or nobody who is enrolled is tested.
     """
     speaker_N, is_enrol_N = np.asarray(speakers), np.asarray(roles) == "enrol"
     names_M, code_N = np.unique(speaker_N[is_enrol_N], return_inverse=True)
     order_N = np.argsort(code_N, kind="stable")
     models = np.split(np.flatnonzero(is_enrol_N)[order_N], np.cumsum(np.bincount(code_N))[:-1]) if names_M.size else []
     test_P = np.flatnonzero(~is_enrol_N)
-    if not models or not test_P.size or not np.isin(speaker_N[test_P], names_M).all():
-        raise ValueError("identification: expected enrolled speakers, and tests of these only")
     speaker_P = speaker_N[test_P]
-    answer_P = np.searchsorted(names_M, speaker_P)
-    galleries = _galleries(len(models), answer_P, settings)
-    closed, *opened = _searched(models, test_P, answer_P, score, [np.arange(len(models)), *galleries])
-    figures = {"num_enrolled": len(models), "num_enrol_utterances": int(is_enrol_N.sum()), "num_mated": len(closed)}
-    figures |= closed_rates(closed, speaker_P, settings, "list")
+    is_known_P = np.isin(speaker_P, names_M)
+    if not is_known_P.any():
+        raise ValueError("identification: expected enrolled speakers, and tests of some of these")
+    answer_P = np.where(is_known_P, np.searchsorted(names_M, speaker_P), NOT_ENROLLED)
+    galleries = _galleries(len(models), answer_P, settings) if is_known_P.all() else []
+    every, *opened = _searched(models, test_P, answer_P, score, [np.arange(len(models)), *galleries])
+    figures = {"num_enrolled": len(models), "num_enrol_utterances": int(is_enrol_N.sum()), "num_mated": int(is_known_P.sum())}
+    figures |= closed_rates(every, speaker_P[is_known_P], settings, "list")
+    if not is_known_P.all():
+        visitors = np.unique(speaker_P[~is_known_P])
+        figures |= {"num_visitors": visitors.size, "num_visits": int((~is_known_P).sum())}
+        opened = [every]
     if opened:
         searches = together(opened)
         counts = {
@@ -136,7 +145,10 @@ def list_lines(figures: dict[str, Any]) -> list[str]:
         rates = ", ".join(f"rank {rank} {100 * rate:.1f} %" for rank, rate in of["rate"].items())
         open_set = of.get("open", {}).get("dir", {})
         rates += "".join(f", DIR at FAR {100 * float(far):g} % {100 * rate:.1f} %" for far, rate in open_set.items())
-        lines.append(f"identification, list {name}, {of['num_enrolled']} enrolled: {rates}")
+        whom = f"{of['num_enrolled']} enrolled"
+        if "num_visits" in of:
+            whom += f", {of['num_mated']} tests of these and {of['num_visits']} of {of['num_visitors']} visitors"
+        lines.append(f"identification, list {name}, {whom}: {rates}")
     for name, of in figures.get("identification_by_classifier", {}).items():
         rates = ", ".join(f"rank {rank} {100 * rate:.1f} %" for rank, rate in of["rate"].items())
         lines.append(f"identification by the classifier, list {name}, {of['num_enrolled']} speakers: {rates}")
@@ -172,5 +184,5 @@ def _searched(
         for searches, known in zip(found, galleries, strict=True):
             place_M = np.full(len(models), NOT_ENROLLED)
             place_M[known] = np.arange(known.size)
-            searches.append(rank_scores(scores_Mn[known], place_M[answer_n]))
+            searches.append(rank_scores(scores_Mn[known], np.where(answer_n == NOT_ENROLLED, NOT_ENROLLED, place_M[answer_n])))
     return [together(searches) for searches in found]

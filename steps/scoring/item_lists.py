@@ -22,6 +22,7 @@ from steps.data.item_lists import (
     owners_of_items,
     read_items,
     read_roles,
+    speakers_of,
 )
 
 SETS = ("test", "train", "dev")  # whose embeddings are read: the first that suffice
@@ -62,8 +63,8 @@ def identification_lists(
         yield path.stem, roles, Items.single(joined.means(), joined if windows else None)
 
 
-def class_scores(embeddings: Path, roles: Sequence[Role], where: str) -> tuple[list[str], np.ndarray] | None:
-    """Return (enrolled speakers, scores of the training head [M, P] for each tested line) of an identification list.
+def class_scores(embeddings: Path, roles: Sequence[Role], where: str) -> tuple[list[str], np.ndarray, list[str]] | None:
+    """Return (enrolled speakers, scores of the training head [M, P], speakers [P]) of the tests of enrolled speakers in a list.
 
     None where stage 5 wrote no such scores, or the network was not trained on all enrolled speakers. Training speakers that the
     list does not enrol, such as copies at another speed, are no candidates.
@@ -75,12 +76,12 @@ def class_scores(embeddings: Path, roles: Sequence[Role], where: str) -> tuple[l
     if not folders:
         return None
     number = {name: place for place, name in enumerate((embeddings / SPEAKERS).read_text(encoding="utf-8").splitlines())}
-    enrolled = sorted({each.speaker for each in roles if each.role == ENROL})
+    enrolled = sorted(speakers_of(roles, ENROL))
     if not number.keys() >= set(enrolled):
         return None
     archives = [Archive(folder) for folder in folders]
-    rows = []
-    for name in (each.utterance for each in roles if each.role == TEST):
+    rows, tests = [], [each for each in roles if each.role == TEST and each.speaker in enrolled]
+    for name in (each.utterance for each in tests):
         found = next((archive[name] for archive in archives if name in archive), np.zeros(0))
         if found.shape != (len(number),):
             raise RecipeError(
@@ -88,7 +89,7 @@ def class_scores(embeddings: Path, roles: Sequence[Role], where: str) -> tuple[l
                 f"{found.size}; name its set in embed.class_scores and run stage 5 again"
             )
         rows.append(found[[number[speaker] for speaker in enrolled]])
-    return enrolled, np.stack(rows, axis=1)
+    return enrolled, np.stack(rows, axis=1), [each.speaker for each in tests]
 
 
 def _embedded(embeddings: Path, names: Iterable[str], where: str) -> tuple[dict[str, int], Windows]:

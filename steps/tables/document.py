@@ -14,11 +14,13 @@ from steps.tables.results import (
     comparison_table,
     corpus_matrices,
     decision_tables,
+    figured,
     of_systems,
     order_records,
     pooled_table,
     repeat_command,
     runs_table,
+    scored_only_table,
 )
 from steps.tables.sweep import Sweep, merged, published_table, sweep_tables
 from steps.tables.table import Table, markdown_text, to_markdown
@@ -62,7 +64,8 @@ def render_markdown(
         pictures: name -> path, relative to the document: "forest", "few_shot", "sweep.<sweep>.<list>", "pca.<system>" ...
     """
     paths = dict(pictures or {})
-    records = order_records(results, systems)
+    scored = order_records(results, systems)
+    records = figured(scored)
     comparison = comparison_table(records, of_systems(published))
     parts = [
         f"# {markdown_text(heading(recipe, title))}\n",
@@ -74,6 +77,7 @@ def render_markdown(
     if records:
         pooled, paired = pooled_table(records), paired_table(records, reference)
         parts += [_section(pooled), *_shown(paths, "forest")] if pooled.rows else []
+        parts += [_section(only)] if (only := scored_only_table(scored)).rows else []
         parts += [_section(paired)] if paired.rows else []
         parts += [_section(table) for table in decision_tables(records)]
         by_corpus = [_section(table) for table in corpus_matrices(records)]

@@ -55,8 +55,32 @@ def order_records(records: Iterable[Record], systems: Sequence[str]) -> list[Rec
 
 
 def list_names(records: Iterable[Record]) -> list[str]:
-    """Return the names of all trial lists, sorted."""
-    return sorted({name for record in records for name in record["trials"]})
+    """Return the names of all trial lists that have figures, sorted."""
+    return sorted({name for record in records for name, figures in record["trials"].items() if "no_figures" not in figures})
+
+
+def figured(records: Iterable[Record]) -> list[Record]:
+    """Return the records without the lists of which there are scores and no figures."""
+    return [
+        {**record, "trials": {name: figures for name, figures in record["trials"].items() if "no_figures" not in figures}}
+        for record in records
+    ]
+
+
+def scored_only_table(records: Sequence[Record]) -> Table:
+    """Return the lists of which a system has scores and no figures: why, how many, and where."""
+    rows = tuple(
+        (
+            name, record["system"], figures["no_figures"], f"{record['system']}/scores/{name}.txt",
+            f"{figures['num_target'] + figures['num_nontarget'] + figures['num_unlabelled']:,}",
+            f"{figures['num_missing']:,}" if figures["num_missing"] else None,
+        )
+        for name in sorted({name for record in records for name in record["trials"]})
+        for record in records
+        if "no_figures" in (figures := record["trials"].get(name, {}))
+    )  # fmt: skip
+    columns = ("List", "System", "No figures", "Scores in", "Scores", "Missing")
+    return without_empty_columns(Table(title="Scores without figures", columns=columns, rows=rows, num_left=4))
 
 
 def parent_and_corpus(name: str, names: Collection[str]) -> tuple[str, str] | None:

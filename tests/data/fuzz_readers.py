@@ -140,6 +140,11 @@ def _lists() -> dict[str, dict[str, Any]]:
     return {
         "trials": _one("t.txt", TRIALS, lambda path: (read_trials(path), read_trial_index(path))),
         "kaldi_trials": _one("t.txt", KALDI_TRIALS, read_trials),
+        "blind_trials": _one("t.txt", b"- a/1 b/1\n- a/2 c/1\n", read_trials),
+        "csv_trials": _one("t.csv", b'enrol,test,label\na/1,"b/1",0\na/1,a/2,1\n', read_trials),
+        "nist_trials": _one("t.tsv", b"modelid\tsegmentid\tside\ttargettype\nm\ts.sph\ta\ttarget\n", read_trials),
+        "espnet_trials": _one("trial.label", b"a/1*a/2 1\na/1*b/1 0\n", read_trials),
+        "nist_models": _one("m.tsv", b"modelid\tsegmentid\tside\nm\ts1\ta\nm\ts2\ta\n", read_models),
         "scores": _one("s.txt", SCORES, read_score_index),
         "utt2spk": _one("utt2spk", UTT2SPK, manifests.read_utt2spk),
         "enrolment": _one("e.txt", enrolment, lambda path: model_speakers(read_models(path), UTTERANCES, "e.txt")),

@@ -25,6 +25,24 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "modelid\tsegmentid\tside\nm1\ta\ta\nm1\tb\ta\nm2\tc\ta\n",  # NIST: a line a segment
+        "model-id enroll-file-id1 enroll-file-id2\nm1 a b\nm2 c\n",  # SdSV
+        "model-id phrase-id enroll-file-id1 enroll-file-id2\nm1 07 a b\nm2 07 c\n",
+        "modelid segmentid\n\nm1 a\nm2 c\nm1 b\n",
+    ],
+)
+def test_headers_of_others_are_understood(tmp_path, text):
+    (tmp_path / "m.txt").write_text(text)
+    assert read_models(tmp_path / "m.txt") == {"m1": ("a", "b"), "m2": ("c",)}
+    (tmp_path / "m.txt").write_text(text + "m1 07 b\n")
+    what = "side 'b'" if "side" in text else "found 'm1 07 b'"  # another channel, or an utterance for the second time
+    with pytest.raises(RecipeError, match=f":{text.count(chr(10)) + 1}: .*{what}"):
+        read_models(tmp_path / "m.txt")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [("m a\nm b\n", ":2: .*'m' is there already"), ("m\n", ":1: .*found 'm'"), ("m a b a\n", ":1: "), ("\n", "is empty")],
 )
@@ -36,11 +54,21 @@ def test_a_wrong_line_is_named(tmp_path, text, message):
 
 @pytest.mark.parametrize(
     ("models", "message"),
-    [({"m": ("a", "x")}, "'x' is not known"), ({"m": ("a", "b")}, "speakers s, t"), ({"a": ("a",)}, "is that of an utterance")],
+    [
+        ({"m": ("a", "x")}, "'x' is not known; correct"),
+        ({"m": ("a", "b")}, "speakers s, t"),
+        ({"a": ("a",)}, "is that of an utterance"),
+    ],
 )
 def test_a_model_is_of_one_known_speaker(models, message):
     with pytest.raises(RecipeError, match=message):
         model_speakers(models, {"a": "s", "b": "t"}, "list")
+
+
+def test_a_model_of_utterances_of_whom_nobody_knows_who_speaks_is_one():
+    assert model_speakers({"m": ("a", "b")}, {"a": "a", "b": "b"}, "list") == {"m": "a"}
+    with pytest.raises(RecipeError, match=r"'so1/u-1' is not known \(like it: 'so1/u1'\); correct"):
+        model_speakers({"m": ("so1/u-1",)}, {"so1/u1": "a", "b": "b"}, "list")
 
 
 def test_drawn_models_are_tried_with_other_sessions_of_everybody():

@@ -3,7 +3,17 @@
 import pytest
 
 from steps.core.errors import RecipeError
-from steps.data.item_lists import Item, Role, check_owners, owners_of_items, read_items, read_roles, write_items, write_roles
+from steps.data.item_lists import (
+    Item,
+    Role,
+    check_owners,
+    owners_of_items,
+    read_items,
+    read_roles,
+    speakers_of,
+    write_items,
+    write_roles,
+)
 
 ITEMS = [Item("a/first", "a", ("u1", "u2")), Item("a/last", "a", ("u3",)), Item("b/first", "b", ("u4",))]
 ROLES = [Role("enrol", "a", "u1"), Role("enrol", "b", "u4"), Role("test", "a", "u3")]
@@ -40,6 +50,12 @@ def test_lists_that_cannot_be_used_are_refused_with_their_line(tmp_path, read, t
     (tmp_path / "x.txt").write_text(text)
     with pytest.raises(RecipeError, match=words):
         read(tmp_path / "x.txt")
+
+
+def test_visitors_may_be_tested_who_are_not_enrolled(tmp_path):
+    (tmp_path / "x.txt").write_text("enrol a u1\nenrol b u2\ntest a u3\ntest c u4\ntest d u5\n")
+    roles = read_roles(tmp_path / "x.txt")
+    assert speakers_of(roles, "test") - speakers_of(roles, "enrol") == {"c", "d"}
 
 
 def test_a_missing_list_and_owners_that_are_others(tmp_path):

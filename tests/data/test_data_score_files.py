@@ -66,8 +66,14 @@ def test_an_index_knows_its_rows():
     ("text", "message"),
     [
         ("1 a b\n\n0 a c\n0 b a\n", r"t.txt:4: the trial of 'b' and 'a' is a non-target trial, and in line 1 a target trial"),
-        ("a b target\na c nontarget\n1 a d\n", r"t.txt:3: malformed trial '1 a d'.*second form"),
-        ("1 a b\na c nontarget\n", r"t.txt:2: malformed trial 'a c nontarget'.*first form"),
+        (
+            "a b target\na c nontarget\n1 a d\n",
+            r"t.txt:3: malformed trial '1 a d'.*the lines above have the form '<enrolment id> <test id> <target",
+        ),
+        (
+            "1 a b\na c nontarget\n",
+            r"t.txt:2: malformed trial 'a c nontarget'.*the lines above have the form '<1.0> <enrolment id>",
+        ),
         ("1 a b\n01 a c\n", r"t.txt:2: malformed trial '01 a c'"),
         ("a b target\na c targets\n", r"t.txt:2: malformed trial 'a c targets'"),
     ],

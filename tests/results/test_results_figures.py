@@ -1,6 +1,7 @@
 """Figures of a list: those of the written scores, by definitions worked out here one threshold at a time."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from steps.results.figures import list_figures, one_line, speaker_indices
 from steps.results.verification import Decisions, Threshold
 
 SETTINGS = Score(replicates=200)
+SCORES = Path("exp/own/scores/demo.txt")
 
 
 def utterances() -> list[SimpleNamespace]:
@@ -113,7 +115,7 @@ def test_decisions_are_made_where_something_is_known_before(case):
     )  # fmt: skip
     miss, false_alarm = (case.scores[case.trials.is_target] < 0.5).mean(), (case.scores[~case.trials.is_target] >= 0.5).mean()
     assert found["accuracy"] == pytest.approx(1 - (miss + false_alarm) / 2)
-    assert f"accuracy {100 * found['accuracy']:.2f} %" in one_line(found)
+    assert f"accuracy {100 * found['accuracy']:.2f} %" in one_line(found, SCORES)
     assert {key: value for key, value in found.items() if "acc" not in key and "dev" not in key} == {
         key: value for key, value in case.found.items() if "acc" not in key and "dev" not in key
     }
@@ -133,11 +135,25 @@ def test_pictures_are_drawn_for_each_list(case):
 
 
 @pytest.mark.parametrize("kind", [True, False])
-def test_a_list_of_one_kind_is_refused(case, kind):
+def test_a_list_of_one_kind_has_scores_and_no_figures(case, kind, tmp_path):
     rows = np.flatnonzero(case.trials.is_target == kind)
     trials = Trials([case.trials.enrol_ids[i] for i in rows], [case.trials.test_ids[i] for i in rows], np.full(len(rows), kind))
-    with pytest.raises(RecipeError, match="trial list demo: .*figures need both kinds"):
-        list_figures("demo", trials, case.scores[rows], None, case.utt2spk, settings=SETTINGS, plots=case.folder / "plots")
+    found = list_figures("demo", trials, case.scores[rows], None, case.utt2spk, settings=SETTINGS, plots=tmp_path / "plots")
+    lacking = "non-target" if kind else "target"
+    counts = found["num_target"], found["num_nontarget"], found["num_unlabelled"]
+    assert counts == ((18, 0, 0) if kind else (0, 135, 0))
+    line = one_line(found, SCORES)
+    assert line == f"no figures (no {lacking} trials), {len(rows)} scores: exp/own/scores/demo.txt"
+    assert not (tmp_path / "plots").exists()
+
+
+def test_a_list_without_labels_has_nobody_behind_its_scores(case, tmp_path):
+    trials = Trials(["x"], ["y"], None)  # of nobody who is known
+    found = list_figures("demo", trials, np.array([0.5]), np.array([1.0]), {}, settings=SETTINGS, plots=tmp_path)
+    assert found.keys() >= case.found.keys() - {"accuracy", "accuracy_ci95", "dev_threshold", "dev_accuracy"}
+    assert all(found[key] is None for key in ("eer", "eer_ci95", "cllr", "min_cllr", "act_dcf", "num_speakers"))
+    assert (found["num_target"], found["num_nontarget"], found["num_unlabelled"], found["min_dcf"]) == (0, 0, 1, {})
+    assert one_line(found, SCORES) == "no figures (no labels), 1 score: exp/own/scores/demo.txt"
 
 
 def test_an_utterance_of_nobody_is_named(case):
@@ -154,6 +170,6 @@ def test_speakers_are_numbered_alike_on_both_sides(case):
 
 def test_one_line_gives_the_chief_figures_in_per_cent(case):
     figures = case.found | {"eer": 0.1234, "eer_ci95": [0.1, 0.2], "min_dcf": {"0.01": 0.5}}
-    assert one_line(figures) == (
+    assert one_line(figures, SCORES) == (
         "EER 12.34 % [10.00, 20.00], minDCF(0.01) 0.500, 18 target and 135 non-target trials"
     )  # fmt: skip

@@ -148,9 +148,42 @@ def test_the_classifier_is_right_where_its_own_output_is_among_the_largest():
         classifier_figures(enrolled, scores_MP, ["s99"] * 60, SETTINGS)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_visitors_are_no_ranks_and_make_the_open_set(seed):
+    speakers, x_ND = make(12, 4, 1.0, seed)
+    roles = ["test" if n % 4 > 1 or n // 4 >= 9 else "enrol" for n in range(48)]  # the last three speakers are visitors
+    settings = replace(SETTINGS, fars=(0.1, 0.5), ranks=(1, 2), open_share=0.25)
+    found = identification_list_figures(roles, speakers, cosine_trials(x_ND), settings)
+    alone = [n for n in range(48) if n // 4 < 9]
+    few = identification_list_figures(
+        [roles[n] for n in alone], [speakers[n] for n in alone], cosine_trials(x_ND[alone]), replace(settings, open_share=0.0)
+    )
+    counts = ("num_enrolled", "num_mated", "num_visitors", "num_visits")
+    assert [found[name] for name in counts] == [9, 18, 3, 12]
+    for name in ("rate", "rate_ci95", "cmc"):  # as if the visitors had not come
+        assert found[name] == few[name]
+    unit = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+    mean = {s: sum(unit[n] for n in alone if speakers[n] == s and roles[n] == "enrol") for s in {speakers[n] for n in alone}}
+    hits, false = [], []
+    for n in [n for n in range(48) if roles[n] == "test"]:
+        scores = {s: unit[n] @ each / np.linalg.norm(each) for s, each in mean.items()}
+        best = max(scores, key=scores.get)
+        if speakers[n] not in mean:
+            false.append(scores[best])
+        else:
+            hits.append(scores[best] if best == speakers[n] else -np.inf)
+    for far in settings.fars:
+        rates = [np.mean([hit >= t for hit in hits]) for t in [*false, *hits, 9.0] if np.mean([f >= t for f in false]) <= far]
+        assert found["open"]["dir"][str(far)] == pytest.approx(max(rates))
+    of_open = [found["open"][name] for name in ("num_enrolled", "num_draws", "num_mated", "num_nonmated")]
+    assert of_open == [9, 1, 18, 12]
+    [line] = list_lines({"identification_lists": {"y": found}})
+    assert line.startswith("identification, list y, 9 enrolled, 18 tests of these and 12 of 3 visitors: rank 1 ")
+
+
 @pytest.mark.parametrize("roles", [["enrol"] * 4, ["test"] * 4, ["enrol", "enrol", "test", "test"]])
-def test_identification_needs_both_and_the_tested_enrolled(roles):
-    with pytest.raises(ValueError, match="expected enrolled speakers, and tests of these only"):
+def test_identification_needs_both_and_somebody_enrolled_among_the_tested(roles):
+    with pytest.raises(ValueError, match="expected enrolled speakers, and tests of some of these"):
         identification_list_figures(roles, ["a", "a", "b", "b"], cosine_trials(np.eye(4)), SETTINGS)
 
 

@@ -70,8 +70,9 @@ def test_scores_of_the_head_are_those_of_the_enrolled_speakers(world):
     folder = world.top / "embeddings"
     assert class_scores(folder, roles, "l") is None
     scores = write_class_scores(world, {"test": ("a1", "a2"), "train": ("c1",)})
-    enrolled, scores_MP = class_scores(folder, roles, "l")
-    assert enrolled == ["a", "d"]
+    with_visitor = [*roles[:3], Role("test", "b", "b1"), roles[3]]  # no class is the right one for somebody not enrolled
+    enrolled, scores_MP, speakers = class_scores(folder, with_visitor, "l")
+    assert (enrolled, speakers) == (["a", "d"], ["d", "a"])
     np.testing.assert_array_equal(scores_MP, [[scores[name][row] for name in ("c1", "a1")] for row in (1, 0)])
     assert class_scores(folder, [*roles, Role("enrol", "b", "b1")], "l") is None  # nobody's class
     with pytest.raises(RecipeError, match="l: utterance 'b2': expected scores of 4 speakers.*found 0; name its set in embed"):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,11 +66,14 @@ def world(tmp_path_factory):
     return SimpleNamespace(top=top, lists=lists, scores=stacked, odds=odds)
 
 
-def fuse(world, out, *settings, systems=SYSTEMS, folders=None):
+def fuse(world, out, *settings, systems=SYSTEMS, folders=None, manifests=None):
     words = ["fuse.name=fusion", f"fuse.systems={json.dumps(systems)}", "score.replicates=20", *settings]
     arguments = [word for setting in words for word in ("--set", setting)]
     inputs = [f"--scores={folder}" for folder in folders or [world.top / system for system in systems]]
-    assert stage.run(STAGE, [*arguments, f"--manifests={world.top / 'manifests'}", *inputs, "--out", str(out)], LOG) == 0
+    assert (
+        stage.run(STAGE, [*arguments, f"--manifests={manifests or world.top / 'manifests'}", *inputs, "--out", str(out)], LOG)
+        == 0
+    )
     result = json.loads((out / "result.json").read_text())
     return SimpleNamespace(
         scores=read_scores(out / "eval.txt")[2], llrs=read_scores(out / "llr" / "eval.txt")[2],
@@ -87,6 +91,28 @@ def test_logistic_fusion_of_all_is_what_it_was(world, tmp_path):
     assert found.text == "logistic fusion of everybody, men, women, noise"
     truth = world.lists["eval"].is_target
     assert found.figures["eer"] == eer(found.scores[truth], found.scores[~truth])
+
+
+def test_a_list_without_labels_is_fused_and_has_no_figures(world, tmp_path, caplog):
+    manifests, folders = tmp_path / "exp" / "manifests", [tmp_path / "exp" / system for system in SYSTEMS]
+    shutil.copytree(world.top / "manifests", manifests)
+    path = manifests / "trials" / "blind.txt"
+    path.write_text("".join(f"-{line[1:]}" for line in (manifests / "trials" / "eval.txt").read_text().splitlines(True)))
+    for folder in folders:
+        shutil.copytree(world.top / folder.name, folder)
+        shutil.copyfile(folder / "eval.txt", folder / "blind.txt")
+        stamped(folder)
+    stamped(manifests)
+    with caplog.at_level("INFO"):
+        found = fuse(world, tmp_path / "out", folders=folders, manifests=manifests)
+    assert (tmp_path / "out" / "blind.txt").read_bytes() == (tmp_path / "out" / "eval.txt").read_bytes()
+    figures = json.loads((tmp_path / "out" / "result.json").read_text())["trials"]
+    assert (figures["blind"]["eer"], figures["blind"]["no_figures"], figures["eval"]["eer"]) == (
+        None,
+        "no labels",
+        found.figures["eer"],
+    )
+    assert f"blind: no figures (no labels), {len(found.scores)} scores: {tmp_path / 'out' / 'blind.txt'}" in caplog.text
 
 
 def test_mean_has_calibrated_llrs_beside_it(world, tmp_path):

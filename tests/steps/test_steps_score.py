@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from steps.core import stage
+from steps.core import files, stage
 from steps.core.errors import RecipeError
+from steps.core.stamp import write_stamp
 from steps.data.archive import Archive
 from steps.data.item_lists import Role, write_roles
 from steps.data.trials import read_scores, read_trials
@@ -55,6 +56,28 @@ def test_the_figures_are_those_of_the_files(stages, scores):
     llrs = read_scores(scores / "llr" / "test.txt")[2]
     terms = [np.logaddexp(0, -llrs[trials.is_target]).mean(), np.logaddexp(0, llrs[~trials.is_target]).mean()]
     assert figures["cllr"] == pytest.approx(sum(terms) / 2 / np.log(2), abs=1e-12)
+
+
+def test_lists_without_labels_or_of_one_kind_have_the_same_scores_and_no_figures(stages, scores, tmp_path, caplog):
+    manifests = tmp_path / "manifests"
+    shutil.copytree(stages.manifests, manifests)
+    lines = (manifests / "trials" / "test.txt").read_text().splitlines(keepends=True)
+    (manifests / "trials" / "blind.txt").write_text("".join("-" + line[1:] for line in lines))
+    (manifests / "trials" / "others.txt").write_text("".join(line for line in lines if line[0] == "0"))
+    write_stamp(manifests, {}, files.tree_hashes(manifests, ("*", "*/*")), 0.0)
+    words = ["--set", "system.name=tiny", "--config", str(scores / "settings.toml"), "--backend", str(scores)]
+    words += ["--set", 'tasks.run=["pictures"]', "--set", "tasks.picture_set=test"]
+    folders = ["--manifests", str(manifests), "--embeddings", str(scores.parent / "embeddings")]
+    with caplog.at_level("INFO", logger=stages.log):
+        assert stage.run(STAGE, [*words, *folders, "--out", str(tmp_path / "x")], logging.getLogger(stages.log)) == 0
+    for name in ("", "llr/"):
+        assert (tmp_path / "x" / name / "blind.txt").read_bytes() == (scores / name / "test.txt").read_bytes()
+    found = json.loads((tmp_path / "x" / "result.json").read_text())["trials"]
+    num = sum(line[0] == "0" for line in lines)
+    assert [found[name].get("no_figures") for name in ("blind", "others", "test")] == ["no labels", "no target trials", None]
+    assert [found["others"][f"num_{name}"] for name in ("target", "nontarget", "unlabelled", "missing")] == [0, num, 0, 0]
+    assert set(FIGURES) <= found["blind"].keys()
+    assert f"blind: no figures (no labels), {len(lines)} scores: {tmp_path / 'x' / 'blind.txt'}" in caplog.text
 
 
 def test_a_back_end_of_other_transforms_is_refused(stages, scores, tmp_path):

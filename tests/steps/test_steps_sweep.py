@@ -56,6 +56,19 @@ def test_each_point_has_its_values_and_figures(points):
     assert found["command"] == "./run.sh --sweep recipes/r/sweeps/length.toml"
 
 
+def test_points_of_lists_without_labels_have_a_record_and_no_cells(points, caplog):
+    for number in (0, 1):
+        record = json.loads((points / str(number) / "result.json").read_text())
+        files.write_json(
+            points / str(number) / "result.json", record | {"trials": {"o": {"eer": None, "no_figures": "no labels"}}}
+        )
+    assert run(points, "0", "1") == 0
+    assert "no list has figures" in caplog.text
+    assert [point["trials"]["o"]["eer"] for point in json.loads((points / "summary" / "sweep.json").read_text())["points"]] == [
+        None
+    ] * 2
+
+
 def test_another_title_is_another_record_and_another_place_is_not(points):
     assert run(points, "0", "1") == 0
     first = (points / "summary" / "stamp.json").read_text()

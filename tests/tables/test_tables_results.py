@@ -13,7 +13,9 @@ from steps.tables.results import (
     cost,
     decision_tables,
     duration,
+    figured,
     interval,
+    list_names,
     order_records,
     parent_and_corpus,
     per_cent,
@@ -21,6 +23,7 @@ from steps.tables.results import (
     pooled_table,
     repeat_command,
     runs_table,
+    scored_only_table,
 )
 from steps.tables.sweep import figure_name, point_figure
 from steps.tables.table import Table, markdown_text, to_html, to_markdown, to_text
@@ -55,6 +58,29 @@ def test_numbers_have_their_units_and_decimals():
     assert cost(1.23456) == "1.235"
     assert [per_cent(None), interval(None), cost(None), duration(None)] == [None] * 4
     assert [duration(s) for s in (12, 61, 3600, 90000)] == ["12 s", "1 min 1 s", "1 h 0 min", "1 d 1 h"]
+
+
+def _scored_only(**changes):
+    figures = dict.fromkeys(("eer", "eer_ci95", "eer_rocch", "act_dcf", "cllr", "min_cllr", "num_speakers"))
+    counts = {"num_target": 0, "num_nontarget": 0, "num_unlabelled": 1200, "num_missing": 0}
+    return figures | counts | {"min_dcf": {}, "no_figures": "no labels"} | changes
+
+
+def test_lists_without_figures_have_a_table_of_their_own_and_rows_in_no_other():
+    lists = {"demo_o": _figures(), "demo_o-air": _scored_only(), "blind": _scored_only(num_missing=3)}
+    one = {"num_nontarget": 7, "num_unlabelled": 0, "no_figures": "no target trials"}
+    records = [_record(trials=lists), _record("other", {"demo_o": _scored_only(**one)})]
+    table = scored_only_table(records)
+    assert table.rows[0] == ("blind", "xvector", "no labels", "xvector/scores/blind.txt", "1,200", "3")
+    assert table.rows[1] == ("demo_o", "other", "no target trials", "other/scores/demo_o.txt", "7", None)
+    assert [row[:2] for row in table.rows[2:]] == [("demo_o-air", "xvector")]
+    assert list_names(records) == ["demo_o"]
+    assert [list(record["trials"]) for record in figured(records)] == [["demo_o"], []]
+    text = render_markdown(records, [], recipe="demo")
+    assert text.count("| blind |") == 1
+    assert text.count("| demo_o | other |") == 1
+    assert "by corpus" not in text
+    assert "## All figures" not in render_markdown([_record(trials={"blind": _scored_only()})], [], recipe="demo")
 
 
 def test_a_list_is_a_part_only_of_a_list_that_exists():
