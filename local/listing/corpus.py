@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import banks, calibration, findings, item_lists, lists, shards, splits
+from local.listing import banks, calibration, contents, findings, item_lists, lists, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, site_root
 from steps.core.config import field
@@ -209,6 +209,7 @@ def merge(settings: CorpusSettings, site: Mapping[str, str], unit_folders: Mappi
     shards.write_pairs(out / "spk2nationality", nationalities)
     lists.write_enrolment(out / "enrolment", enrolment, found["trials"])
     said = findings.missing_trials(found["trials"], gone) + findings.remarks(opened, listing)
+    said += contents.write_equal(out, opened, channel)
     findings.write(out / findings.REMARKS, said)
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
     for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(opened))]:

@@ -56,6 +56,7 @@ class Opened:
     num_samples: int
     num_channels: int
     remark: str = ""  # several between "; "
+    content: str = ""  # SHA-256 of the bytes of the file; "" where it is not known
 
     def utterance(self, channel: int) -> Utterance:
         """Return the whole file as an utterance."""
