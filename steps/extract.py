@@ -50,6 +50,7 @@ def work(job: Job, unit: str) -> None:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
+    _say_rates(job)
     from steps.data.feature_manifest import write_feature_manifest
     from steps.data.shards import merge_lines, merge_shards
     from steps.examples.recordings import CHECKSUMS, NUM_FRAMES
@@ -60,6 +61,18 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
         return
     for set_name in merge_shards(units, job.out):
         write_feature_manifest(job.out / set_name, job.input("manifests") / set_name, job.settings.features)
+
+
+def _say_rates(job: Job) -> None:
+    """A warning about files at a lower rate than the features'."""
+    from steps.data.manifests import has_set, read_set
+    from steps.data.set_summary import summarise_set
+    from steps.results.data_remarks import rate_remarks
+
+    manifests = job.input("manifests")
+    sets = {name: summarise_set(read_set(manifests, name)) for name in SPEECH_SETS if has_set(manifests, name)}
+    for name, text in rate_remarks(sets, job.settings.features.sampling_rate):
+        job.log.warning("set %s: %s", name, text)
 
 
 STAGE = Stage(

@@ -80,8 +80,8 @@ def say(job: Job) -> None:
     write_json(job.out / FILE, summary)
     findings.add(job.out / findings.REMARKS, [tuple(remark) for remark in summary["remarks"]])
     job.log.info("what was understood (also in %s):\n\n%s", FILE, "\n".join(map(to_text, data_tables(summary))))
-    for line in remark_lines(summary):
-        job.log.warning("remark: %s", line)
+    if summary["remarks"]:
+        job.log.warning("remarks (also in %s):\n\n%s\n", findings.REMARKS, "\n".join(remark_lines(summary)))
 
 
 STAGE = Stage(

@@ -22,9 +22,10 @@ def write_equal(out: Path, opened: Iterable[Opened], channel: int) -> list[Findi
     alone = [group for group in groups if len({each.row.speaker for each in group}) == 1]
     if groups:
         shown = " and ".join(each.row.path for each in next((g for g in groups if g not in alone), groups[0])[:2])
+        num_alone = sum(map(len, alone))
         _LOG.warning(
             "recordings that are equal: %d under one speaker, %d under several, which are wrong labels or one recording given "
-            "to two people (such as %s); see remarks.tsv", sum(map(len, alone)), sum(map(len, groups)) - sum(map(len, alone)), shown,
+            "to two people (such as %s); see remarks.tsv", num_alone, sum(map(len, groups)) - num_alone, shown,
         )  # fmt: skip
     return [finding for group in groups for finding in _remarks(group)]
 
@@ -42,9 +43,7 @@ def _groups(opened: Iterable[Opened], channel: int) -> list[list[Opened]]:
 
 def _remarks(group: list[Opened]) -> list[Finding]:
     first, *others = sorted(group, key=lambda each: each.row.path)
-    return [
-        (each.kind, each.row.path, f"the same content as {first.row.path}, {_whose(first, each)}") for each in others
-    ]
+    return [(each.kind, each.row.path, f"the same content as {first.row.path}, {_whose(first, each)}") for each in others]
 
 
 def _whose(first: Opened, other: Opened) -> str:

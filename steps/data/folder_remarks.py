@@ -86,8 +86,8 @@ def _people_above(places: dict[str, list[str]]) -> list[str]:
         return []
     shown = "; ".join(f"{above}: {_some(names)}" for above, names in sorted(below.items())[:_NUM_SHOWN])
     return [
-        f"the {num} folders taken for speakers lie in {len(below)} others, a few in each ({shown}; ...): if those are the people, "
-        "as in speaker/video/file, --set prepare.speaker_level=-2"
+        f"the {num} folders taken for speakers lie in {len(below)} others, a few in each ({shown}; ...): if those are the "
+        "people, as in speaker/video/file, --set prepare.speaker_level=-2"
     ]
 
 

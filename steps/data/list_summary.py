@@ -94,7 +94,9 @@ def _genders(sides: ListSides, utterances: Utterances) -> dict[str, dict[str, in
     found = {}
     for kind, truth in (("target", True), ("nontarget", False)):
         pairs, counts = np.unique(pair_P[sides.is_target == truth], return_counts=True)
-        found[f"{kind}_genders"] = {_gender_pair(pair, truth): num for pair, num in zip(pairs.tolist(), counts.tolist(), strict=True)}
+        found[f"{kind}_genders"] = {
+            _gender_pair(pair, truth): num for pair, num in zip(pairs.tolist(), counts.tolist(), strict=True)
+        }
     return found
 
 

@@ -10,22 +10,18 @@ from steps.data.listening import NARROW, WIDE_RATE
 from steps.results.list_design import has_drift, is_told
 
 FACTORS = {
-    "duration_alike": "how alike the durations of both sides are",
-    "duration": "how long both sides are",
-    "level_alike": "how alike the levels of both sides are",
-    "level": "how loud both sides are",
-    "recording": "whether both sides are of one file",
-    "session": "whether both sides are of one session",
-    "corpus": "whether both sides are of one sub-corpus",
-    "gender": "whether both sides are of one gender",
-}
+    "duration_alike": "how alike the durations are", "duration": "how long both sides are",
+    "level_alike": "how alike the levels are", "level": "how loud both sides are", "recording": "being of one file",
+    "session": "being of one session", "corpus": "being of one sub-corpus", "gender": "being of one gender",
+}  # fmt: skip
 _ADVICE = {  # what makes other lists, where lists are made
     "recording": "prepare.cross_session=true",
     "session": "prepare.cross_session=true",
     "corpus": "prepare.within_corpus=true",
-    "gender": '\'prepare.made_trials=["same_gender"]\'',
+    "gender": "'prepare.made_trials=[\"same_gender\"]'",
 }
-_DRIFTS = {"along": "from tenth to tenth of the list", "speakers": "from speaker to speaker", "corpora": "from sub-corpus to sub-corpus"}
+SPEECH_SETS = ("train", "dev", "test")
+_DRIFTS = {"speakers": "from speaker to speaker", "corpora": "from sub-corpus to sub-corpus"}
 
 
 def set_remarks(sets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -34,8 +30,8 @@ def set_remarks(sets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     remarks = [
         (
             name,
-            f"its files have {_rates(found)} but nothing above {found['band'] / 1000:.1f} kHz (median of {found['heard']} utterances "
-            "heard): a telephone's band, brought to that rate; a model of the whole band loses half of what it hears",
+            f"its files have {_rates(found)} but nothing above {found['band'] / 1000:.1f} kHz (median of {found['heard']} "
+            "utterances heard): a telephone's band, brought to that rate; a model of the whole band loses half of what it hears",
         )
         for name, found in narrow.items()
     ]
@@ -47,6 +43,29 @@ def set_remarks(sets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     return remarks
 
 
+def rate_remarks(sets: Mapping[str, Mapping[str, Any]], sampling_rate: int) -> list[tuple[str, str]]:
+    """Return (set, remark) of files at a lower rate than a model takes: they are brought up, and the upper band stays empty.
+
+    Args:
+        sets: numbers of each set, of which those of speech are looked at.
+        sampling_rate: of the model's features, in Hz.
+    """
+    remarks = []
+    for name, found in sets.items():
+        low = {int(rate): num for rate, num in found["rates"].items() if int(rate) < sampling_rate}
+        if low and name in SPEECH_SETS:
+            remarks.append(
+                (
+                    name,
+                    f"{sum(low.values()):,} of {found['utterances']:,} files have {' and '.join(map(str, low))} Hz, the features are "
+                    f"made at {sampling_rate} Hz: nothing above {max(low) / 2000:g} kHz is heard of them, as of a telephone; a model "
+                    f"that is trained and tested at {max(low)} Hz (features.sampling_rate, augment.sampling_rate) hears the same in "
+                    "all",
+                )
+            )
+    return remarks
+
+
 def list_remarks(found: Mapping[str, Any], *, is_made: bool) -> list[str]:
     """Return what is to be said of a trial list, given its numbers (`summarise_list`, `list_design`).
 
@@ -54,17 +73,13 @@ def list_remarks(found: Mapping[str, Any], *, is_made: bool) -> list[str]:
         found: the numbers.
         is_made: whether settings made the list, which can then make another.
     """
-    remarks = [*_pair_remarks(found), *_side_remarks(found)]
-    if found["target"] < FEW or found["speakers"] < FEW:
-        few = f"{found['target']:,} target trials of {found['speakers']} speakers"
-        remarks.append(f"{few}, fewer than {FEW}: too few to tell, as intervals over so few speakers or trials are too narrow")
-    design = found.get("design", {"factors": {}, "drift": {}})
-    remarks += [_told(factor, each, found, is_made) for factor, each in design["factors"].items() if is_told(each)]
-    for what, shares in design["drift"].items():
-        if has_drift(shares):
-            low, high = (f"{100 * share:.2g} %" for share in shares)
-            remarks.append(f"the share of target trials goes from {low} to {high} {_DRIFTS[what]}: parts of it are no smaller list")
-    return remarks
+    return [*_pair_remarks(found), *_side_remarks(found), *few_remarks(found), *_design_remarks(found, is_made)]
+
+
+def few_remarks(found: Mapping[str, Any]) -> list[str]:
+    """Return that a list has too few speakers or target trials for an interval, if so."""
+    few = [f"{found[what]} {name}" for what, name in (("target", "target trials"), ("speakers", "speakers")) if found[what] < FEW]
+    return [f"only {' and '.join(few)}: too few to tell (an interval needs {FEW} of both)"] if few else []
 
 
 def _is_narrow(found: Mapping[str, Any]) -> bool:
@@ -79,7 +94,9 @@ def _pair_remarks(found: Mapping[str, Any]) -> list[str]:
     num = found["target"] + found["nontarget"]
     remarks = []
     if found["with_itself"]:
-        remarks.append(f"{found['with_itself']:,} of {num:,} trials compare an utterance with itself, which any system gets right")
+        remarks.append(
+            f"{found['with_itself']:,} of {num:,} trials compare an utterance with itself: any system gets these right"
+        )
     if found["doubled"]:
         remarks.append(f"{found['doubled']:,} of {num:,} trials are there a second time, and count twice")
     if found["mirrored"]:
@@ -107,20 +124,30 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def _told(factor: str, each: Mapping[str, Any], found: Mapping[str, Any], is_made: bool) -> str:
-    text = f"{FACTORS[factor]} tells target from non-target trials at an EER of {100 * each['eer']:.1f} % (50 % = not at all)"
-    text += _why(factor, found)
-    return text + (f"; another list: --set {_ADVICE[factor]}" if is_made and factor in _ADVICE else "")
+def _design_remarks(found: Mapping[str, Any], is_made: bool) -> list[str]:
+    design = found["design"]
+    told = {factor: each["eer"] for factor, each in design["factors"].items() if is_told(each)}
+    remarks = []
+    if told:
+        what = "; ".join(f"{FACTORS[factor]} {100 * eer:.1f} %{_why(factor, found)}" for factor, eer in told.items())
+        others = dict.fromkeys(_ADVICE[factor] for factor in told if is_made and factor in _ADVICE)
+        advice = f"; for another list: --set {' or '.join(others)}" if others else ""
+        remarks.append(f"what is not the voice tells trials apart (EER of each alone; 50 % = not at all): {what}{advice}")
+    for what in ("speakers", "corpora"):
+        if what in design["drift"] and has_drift(design["drift"][what]):
+            low, high = (100 * share for share in design["drift"][what])
+            remarks.append(f"the share of target trials goes from {low:.1f} to {high:.1f} % {_DRIFTS[what]}: some count more")
+    return remarks
 
 
 def _why(factor: str, found: Mapping[str, Any]) -> str:
     if factor == "gender":
         kinds = found["nontarget_genders"]
         known = sum(num for kind, num in kinds.items() if kind)
-        return f": {kinds.get('f-m', 0) / known:.0%} of the non-target trials are of a woman and a man"
+        return f" ({100 * kinds.get('f-m', 0) / known:.0f} % of the non-target trials are of a woman and a man)"
     if factor == "session":
         kinds = found["target_sessions"]
-        return f": {kinds['same'] / (kinds['same'] + kinds['other']):.0%} of the target trials lie within a session"
+        return f" ({100 * kinds['same'] / sum(kinds.values()):.0f} % of the target trials lie within a session)"
     if factor == "corpus":
-        return f": {found['across_corpora']:,} trials go across sub-corpora"
+        return f" ({found['across_corpora']:,} trials go across sub-corpora)"
     return ""

@@ -1,4 +1,4 @@
-"""summary.json of stage 1: what was understood of the data, in numbers and remarks, read from the manifests as they are written."""
+"""summary.json of stage 1: what was understood of the data, in numbers and remarks, read from the written manifests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from steps.data.manifests import Utterances, audio_root, has_set, read_roots, re
 from steps.data.same_content import content_codes, read_groups
 from steps.data.score_files import read_trial_index
 from steps.data.set_summary import summarise_set
-from steps.results.data_remarks import list_remarks, set_remarks
+from steps.results.data_remarks import SPEECH_SETS, few_remarks, list_remarks, set_remarks
 from steps.results.list_design import list_design
 
 FILE = "summary.json"
-SPEECH_SETS = ("train", "dev", "test")
 NUM_HEARD = 20  # utterances of a set, for its band
 
 
@@ -95,7 +94,7 @@ def _remarks(
             remarks.append(["set", name, f"band and levels are not measured: {listener.problem}"])
     remarks += [["set", name, text] for name, text in set_remarks(found["sets"])]
     for name, numbers in found["lists"].items():
-        made = reading.makes_lists and "/" not in name
-        remarks += [["trials", name, text] for text in list_remarks(numbers, is_made=made)]
+        is_reported = numbers["set"] == "test" and not any(name.startswith(f"{other}-") for other in found["lists"])
+        said = list_remarks(numbers, is_made=reading.makes_lists) if is_reported else few_remarks(numbers)
+        remarks += [["trials", name, text] for text in said]
     return remarks
-

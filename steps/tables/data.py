@@ -1,4 +1,4 @@
-"""Tables of what stage 1 understood of the data (summary.json): sets, trial lists, and what besides the voice tells trials apart."""
+"""Tables of what stage 1 understood of the data (summary.json): sets, trial lists, and what tells their trials apart."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from steps.tables.table import Table, without_empty_columns
 Summary = Mapping[str, Any]
 
 _SPEECH_SETS = ("train", "dev", "test")
-_SETS_NOTE = "Seconds of an utterance, and utterances of a speaker: least, median, most. Band: what is not empty, of some utterances."
+_SETS_NOTE = (
+    "Seconds of an utterance and utterances of a speaker: least, median, most. Band: up to where some utterances hold sound."
+)
 _FACTORS = {
     "duration_alike": "Durations alike", "duration": "Long", "level_alike": "Levels alike", "level": "Loud", "recording": "File",
     "session": "Session", "corpus": "Corpus", "gender": "Gender",
 }  # fmt: skip
 _DRIFTS = {"along": "along the list", "speakers": "by speaker", "corpora": "by corpus"}
 _DESIGN_NOTE = (
-    "EER % of what is not the voice, taken for a score: near 50 it tells nothing about who speaks. Targets %: the lowest and the "
-    "highest share of target trials among tenths of the list, speakers (10 and 90 percentiles), and sub-corpora."
+    "EER % of each thing that is not the voice, taken for a score; 50 = it tells nothing. Long, loud: both sides together. "
+    "Targets %: lowest and highest share of target trials of tenths of the list, speakers (10 and 90 percentiles), sub-corpora."
 )
 
 
@@ -56,7 +58,7 @@ def design_table(summary: Summary) -> Table:
 
 
 def remark_lines(summary: Summary) -> list[str]:
-    """Return each remark as a line of text."""
+    """Return each remark as a line of text, after what it is about."""
     return [f"{name}: {text}" for _, name, text in summary["remarks"]]
 
 
