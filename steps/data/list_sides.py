@@ -90,10 +90,10 @@ def list_sides(trials: TrialIndex, models: Models, utterances: Utterances) -> Li
     )
 
 
-def codes_of(texts: list[str]) -> np.ndarray:
-    """Return a whole number for each text, from 0, equal ones for equal texts; NONE for an empty text."""
+def file_codes(utterances: Utterances) -> np.ndarray:
+    """Return a code for the file of each utterance, [N], the same for parts of one file."""
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(text, len(numbers)) if text else NONE for text in texts], dtype=np.int64)
+    return np.array([numbers.setdefault(path, len(numbers)) for path in utterances.paths], dtype=np.int64)
 
 
 def label_codes(utterances: Utterances, name: str, within: np.ndarray | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steps.data.list_sides import NONE, ListSides, label_codes
+from steps.data.list_sides import NONE, ListSides, file_codes, label_codes
 from steps.data.manifests import GENDERS, Utterances
 from steps.data.score_files import TrialIndex, pair_keys
 
@@ -21,8 +21,8 @@ def summarise_list(trials: TrialIndex, sides: ListSides, utterances: Utterances,
 
     `target`, `nontarget`, `missing` (trials without recordings); `speakers`, `enrolled`, `models` (of them of several
     utterances), `tested`; `target_genders` {"f", "m", ""} and `nontarget_genders` {"f-f", "f-m", "m-m", ""} with trials;
-    `target_sessions` {"same", "other"} where both sides' are documented; `across_corpora`; and from `pair_faults` and
-    `side_faults` what is odd.
+    `target_sessions` {"same", "other"} where both sides' are documented; `across_corpora`; `one_file`, trials of two parts
+    of a file; and from `pair_faults` and `side_faults` what is odd.
 
     Args:
         trials: the list.
@@ -44,6 +44,7 @@ def summarise_list(trials: TrialIndex, sides: ListSides, utterances: Utterances,
         **_genders(sides, utterances),
         **_sessions(sides, utterances, speaker_N),
         "across_corpora": int(np.count_nonzero(~sides.shares(np.asarray(utterances.labels["corpus"].codes, dtype=np.int64)))),
+        "one_file": int(np.count_nonzero(sides.shares(file_codes(utterances)) & ~sides.shares(np.arange(len(utterances))))),
         **pair_faults(trials),
         **side_faults(sides, speaker_M, equal_N),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from steps.data.list_summary import FEW
 from steps.data.listening import NARROW, WIDE_RATE
-from steps.results.list_design import has_drift, is_told
+from steps.results.list_design import has_drift
 
 FACTORS = {
     "duration_alike": "how alike the durations are", "duration": "how long both sides are",
@@ -50,20 +50,20 @@ def rate_remarks(sets: Mapping[str, Mapping[str, Any]], sampling_rate: int) -> l
         sets: numbers of each set, of which those of speech are looked at.
         sampling_rate: of the model's features, in Hz.
     """
-    remarks = []
-    for name, found in sets.items():
-        low = {int(rate): num for rate, num in found["rates"].items() if int(rate) < sampling_rate}
-        if low and name in SPEECH_SETS:
-            remarks.append(
-                (
-                    name,
-                    f"{sum(low.values()):,} of {found['utterances']:,} files have {' and '.join(map(str, low))} Hz, the features are "
-                    f"made at {sampling_rate} Hz: nothing above {max(low) / 2000:g} kHz is heard of them, as of a telephone; a model "
-                    f"that is trained and tested at {max(low)} Hz (features.sampling_rate, augment.sampling_rate) hears the same in "
-                    "all",
-                )
-            )
-    return remarks
+    return [
+        (name, _low(found, sampling_rate))
+        for name, found in sets.items()
+        if name in SPEECH_SETS and min(map(int, found["rates"])) < sampling_rate
+    ]
+
+
+def _low(found: Mapping[str, Any], sampling_rate: int) -> str:
+    low = {int(rate): num for rate, num in found["rates"].items() if int(rate) < sampling_rate}
+    files = f"{sum(low.values()):,} of {found['utterances']:,} files have {' and '.join(map(str, low))} Hz"
+    return (
+        f"{files}, the features are made at {sampling_rate} Hz: nothing above {max(low) / 2000:g} kHz is there to hear, as of a "
+        f"telephone; a model of {max(low)} Hz (features.sampling_rate, augment.sampling_rate) loses nothing by that"
+    )
 
 
 def list_remarks(found: Mapping[str, Any], *, is_made: bool) -> list[str]:
@@ -116,6 +116,12 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
         )
     if found["models"] and found["tests_that_enrol"]:
         remarks.append(f"{found['tests_that_enrol']:,} of {found['tested']:,} test utterances are also enrolled, in some model")
+    sessions = found["target_sessions"]
+    if sessions["same"]:
+        of = f"{sessions['same']:,} of {sum(sessions.values()):,} target trials"
+        remarks.append(f"{of} lie within a session, whose channel and day help to find the speaker")
+    if found["one_file"]:
+        remarks.append(f"{found['one_file']:,} of {num:,} trials compare two parts of one file")
     if found["equal_content"]:
         remarks.append(f"{found['equal_content']:,} of {num:,} trials compare recordings that are equal to the last bit")
     if found["speakers_in_one_trial"]:
@@ -126,7 +132,7 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
 
 def _design_remarks(found: Mapping[str, Any], is_made: bool) -> list[str]:
     design = found["design"]
-    told = {factor: each["eer"] for factor, each in design["factors"].items() if is_told(each)}
+    told = {factor: each["eer"] for factor, each in design["factors"].items() if each["tells"]}
     remarks = []
     if told:
         what = "; ".join(f"{FACTORS[factor]} {100 * eer:.1f} %{_why(factor, found)}" for factor, eer in told.items())
@@ -145,9 +151,6 @@ def _why(factor: str, found: Mapping[str, Any]) -> str:
         kinds = found["nontarget_genders"]
         known = sum(num for kind, num in kinds.items() if kind)
         return f" ({100 * kinds.get('f-m', 0) / known:.0f} % of the non-target trials are of a woman and a man)"
-    if factor == "session":
-        kinds = found["target_sessions"]
-        return f" ({100 * kinds['same'] / sum(kinds.values()):.0f} % of the target trials lie within a session)"
     if factor == "corpus":
         return f" ({found['across_corpora']:,} trials go across sub-corpora)"
     return ""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from steps.core.rng import generator
-from steps.data.list_sides import NONE, ListSides, codes_of, label_codes
+from steps.data.list_sides import NONE, ListSides, file_codes, label_codes
 from steps.data.listening import Listener
 from steps.data.manifests import Utterances
 from steps.metrics.nuisance import chance_width, nuisance_eer, target_shares
@@ -27,11 +27,12 @@ Pair = tuple[np.ndarray, np.ndarray]  # (value of each trial, whether it is know
 
 
 def list_design(name: str, sides: ListSides, utterances: Utterances, listener: Listener) -> dict[str, Any]:
-    """Return `factors`, {factor: {"eer", "target", "nontarget"}}, and `drift`, {"along" | "speakers" | "corpora": [low, high]}.
+    """Return `factors`, {factor: {"eer", "tells", "target", "nontarget"}}, and `drift`, {groups: [low, high]}.
 
-    `target` and `nontarget` count the trials behind a figure: those that the factor is documented for. A factor that is
-    documented for no trial of a kind, or is the same everywhere, is not there. `drift` holds the lowest and the highest share of
-    target trials: of a tenth of the list, of a speaker (10 and 90 percentiles) and of a sub-corpus.
+    `tells`: whether the EER is far from one half, and not by chance. `target` and `nontarget` count the trials behind a figure:
+    those that the factor is documented for. A factor that is documented for no trial of a kind, or is the same everywhere, is not
+    there. `drift` holds the lowest and the highest share of target trials: "along" the list, of a tenth of it; of "speakers" (10
+    and 90 percentiles); of "corpora".
 
     Args:
         name: of the list, which decides the draw of trials to hear.
@@ -42,11 +43,6 @@ def list_design(name: str, sides: ListSides, utterances: Utterances, listener: L
     factors = {factor: _figure(*values, sides.is_target) for factor, values in _factors(sides, utterances)}
     factors |= _levels(name, sides, listener)
     return {"factors": {factor: found for factor, found in factors.items() if found}, "drift": _drift(sides, utterances)}
-
-
-def is_told(found: dict[str, Any]) -> bool:
-    """Return whether a factor tells target from non-target trials: its EER is far from one half, and not by chance."""
-    return 0.5 - found["eer"] > max(MARGIN, chance_width(found["target"], found["nontarget"]))
 
 
 def has_drift(shares: list[float]) -> bool:
@@ -60,9 +56,7 @@ def _factors(sides: ListSides, utterances: Utterances) -> Iterator[tuple[str, Pa
     log_N = np.log(np.asarray(utterances.numbers["num_samples"]) / np.asarray(utterances.numbers["sampling_rate"]))
     yield from _of_numbers("duration", sides.mean(log_N)[sides.enrol_P], log_N[sides.test_P])
     speaker_N = label_codes(utterances, "speaker")
-    paths = list(utterances.paths)
-    if len(set(paths)) < len(paths):  # several utterances of a file
-        yield "recording", (sides.shares(codes_of(paths)).astype(float), np.ones(len(sides), dtype=bool))
+    yield "recording", (sides.shares(file_codes(utterances)).astype(float), np.ones(len(sides), dtype=bool))
     for label, within in (("session", speaker_N), ("corpus", None), ("gender", None)):
         code_N = label_codes(utterances, label, within=within)
         known_P = (code_N[sides.test_P] != NONE) & (sides.first(code_N)[sides.enrol_P] != NONE)
@@ -82,8 +76,9 @@ def _figure(value_P: np.ndarray, known_P: np.ndarray, is_target: np.ndarray) -> 
     if not truth_P.any() or truth_P.all() or np.ptp(value_P) == 0:
         return {}
     num_target = int(np.count_nonzero(truth_P))
-    eer = round(nuisance_eer(value_P, truth_P), 6)
-    return {"eer": eer, "target": num_target, "nontarget": len(truth_P) - num_target}
+    counts = {"target": num_target, "nontarget": len(truth_P) - num_target}
+    eer = nuisance_eer(value_P, truth_P)
+    return {"eer": round(eer, 6), "tells": bool(0.5 - eer > max(MARGIN, chance_width(*counts.values()))), **counts}
 
 
 def _levels(name: str, sides: ListSides, listener: Listener) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ _FACTORS = {
 }  # fmt: skip
 _DRIFTS = {"along": "along the list", "speakers": "by speaker", "corpora": "by corpus"}
 _DESIGN_NOTE = (
-    "EER % of each thing that is not the voice, taken for a score; 50 = it tells nothing. Long, loud: both sides together. "
+    "EER % of what is not the voice, taken for a score; 50 = it tells nothing, * = something. Long, loud: both sides together. "
     "Targets %: lowest and highest share of target trials of tenths of the list, speakers (10 and 90 percentiles), sub-corpora."
 )
 
@@ -35,7 +35,8 @@ def sets_table(summary: Summary) -> Table:
         "Set", "Speakers", "Utterances", "Hours", "Seconds", "Per speaker", "Rates Hz", "Band kHz", "f", "m", "Gender unknown",
         "Sessions", "Corpora",
     )  # fmt: skip
-    rows = tuple(_set_row(name, found) for name, found in summary["sets"].items())
+    names = sorted(summary["sets"], key=lambda name: (name not in _SPEECH_SETS, (*_SPEECH_SETS, name).index(name), name))
+    rows = tuple(_set_row(name, summary["sets"][name]) for name in names)
     return without_empty_columns(Table(title="Sets", columns=columns, rows=rows, num_left=1, note=_SETS_NOTE))
 
 
@@ -117,7 +118,7 @@ def _design_row(name: str, design: Mapping[str, Any]) -> tuple[str | None, ...]:
     drifts = [design["drift"].get(drift) for drift in _DRIFTS]
     return (
         name,
-        *(f"{100 * found['eer']:.1f}" if found else None for found in factors),
+        *(f"{100 * found['eer']:.1f}{'*' * found['tells']}" if found else None for found in factors),
         *(f"{100 * shares[0]:.1f} to {100 * shares[1]:.1f}" if shares else None for shares in drifts),
     )
 
