@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.data.list_sides import list_sides
+from steps.data.list_sides import NONE, label_codes, list_sides
 from steps.data.list_summary import pair_faults, summarise_list
 from steps.data.manifests import Utterance, Utterances
 from steps.data.same_content import content_codes, read_groups, write_groups
@@ -107,9 +107,41 @@ def test_trials_of_two_parts_of_a_file_are_counted():
     assert (found["one_file"], found["with_itself"]) == (1, 1)
 
 
+def test_a_list_may_enrol_models_and_utterances():
+    items = [utterance(f"{speaker}{number}", speaker) for speaker in "ab" for number in range(4)]
+    trials = TrialIndex.of(["A", "b0", "b0", "a0"], ["a1", "b0", "b1", "b1"], np.array([1, 1, 1, 0], bool))
+    found = summary_of(items, trials, {"A": ("a0", "a1")})
+    assert (found["enrolled"], found["models"], found["enrolled_and_tested"], found["with_itself"]) == (3, 1, 1, 1)
+    assert found["tests_that_enrol"] == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_code_is_shared_as_going_through_all_utterances_says(seed):
+    """Also of models, and where some have no code."""
+    rng = np.random.default_rng(seed)
+    items = collected(utterance(f"u{number:02d}", "s") for number in range(12))
+    models = {f"m{number}": tuple(rng.choice(list(items.ids), size=3, replace=False)) for number in range(5)}
+    sides = [[str(name) for name in rng.choice(names, size=200)] for names in ([*models, *items.ids], list(items.ids))]
+    trials = TrialIndex.of(*sides, np.ones(200, dtype=bool))
+    code_N = rng.integers(-1, 3, size=12)
+    code_of = dict(zip(items.ids, code_N.tolist(), strict=True))
+    expected = [
+        code_of[test] != NONE and code_of[test] in [code_of[each] for each in models.get(enrol, (enrol,))]
+        for enrol, test in zip(*sides, strict=True)
+    ]
+    assert list_sides(trials, models, items).shares(code_N).tolist() == expected
+
+
+def test_sessions_of_two_speakers_are_two_though_they_have_one_name():
+    items = collected(utterance(f"{speaker}{name}", speaker, session=name) for speaker in "abc" for name in ("x", "y", ""))
+    codes = label_codes(items, "session", within=label_codes(items, "speaker"))
+    assert sorted(codes.tolist())[:3] == [NONE] * 3
+    assert len(set(codes.tolist())) == 1 + 6
+
+
 def test_one_enrolled_speaker_in_one_trial_is_counted():
-    items = [utterance(f"{speaker}{number}", speaker) for speaker in "abc" for number in range(2)]
-    trials = TrialIndex.of(["a0", "a0", "b0", "b1", "c0"], ["a1", "b1", "b1", "a1", "c1"], np.array([1, 0, 1, 0, 1], bool))
+    items = [utterance(f"{speaker}{number}", speaker) for speaker in "Aabc" for number in range(2)]  # A is only tested
+    trials = TrialIndex.of(["a0", "a0", "b0", "b1", "c0"], ["a1", "A1", "b1", "a1", "c1"], np.array([1, 0, 1, 0, 1], bool))
     found = summary_of(items, trials)
     assert (found["speakers_in_one_trial"], found["speakers_enrolled"]) == (1, 3)
 

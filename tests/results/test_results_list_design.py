@@ -1,5 +1,6 @@
 """Faults that are built into lists are found, each by its factor, and lists without one are not remarked on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_durations_alone_are_found():
 def test_parts_of_one_file_are_found():
     utterances = people(start=lambda number: 10.0 * number, path=lambda speaker, number: f"{speaker}.{number // 3}.wav")
     assert told(design_of(utterances, pairs(utterances, alike))) == {"recording"}
+
+
+def test_only_trials_whose_gender_is_documented_on_both_sides_count():
+    utterances = people()
+    of_unknown = [name for name in utterances.labels["speaker"].names if int(name) // 10 != 1]
+    known = Utterances()
+    for each in utterances:
+        known.append(replace(each, gender="") if each.speaker in of_unknown else each)
+    trials = pairs(known, lambda a, b: True)
+    found = design_of(known, trials)["factors"]["gender"]
+    assert (found["target"], found["nontarget"]) == (10 * 6, 45 * 16)
 
 
 def test_what_is_not_documented_tells_nothing():

@@ -67,6 +67,12 @@ def test_a_table_says_itself_who_speaks(tmp_path, prepared):
     assert "speaker names stand" not in said
 
 
+def test_folders_above_that_are_sessions_are_no_other_people(tmp_path, prepared):
+    site = corpus(tmp_path / "data", [f"day{d}/spk{s:02d}/{u}.wav" for d in range(2) for s in range(8) for u in range(3)])
+    assert "8 speaker names stand in two or more folders" in prepared(*FOLDER, site)[1]
+    assert "speaker names stand" not in prepared(*FOLDER, site, "prepare.session_level=0", out="sessions")[1]
+
+
 def test_the_remarks_on_files_stay_beside_those_on_data(tmp_path, prepared):
     site = corpus(tmp_path / "data", TWO)
     soundfile.write(tmp_path / "data" / TWO[0], np.full(16000, 0.5), 16000)
