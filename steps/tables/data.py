@@ -13,6 +13,7 @@ _SPEECH_SETS = ("train", "dev", "test")
 _SETS_NOTE = (
     "Seconds of an utterance and utterances of a speaker: least, median, most. Band: up to where some utterances hold sound."
 )
+_KINDS = {"set": "set ", "trials": "list "}
 _FACTORS = {
     "duration_alike": "Durations alike", "duration": "Long", "level_alike": "Levels alike", "level": "Loud", "recording": "File",
     "session": "Session", "corpus": "Corpus", "gender": "Gender",
@@ -60,7 +61,7 @@ def design_table(summary: Summary) -> Table:
 
 def remark_lines(summary: Summary) -> list[str]:
     """Return each remark as a line of text, after what it is about."""
-    return [f"{name}: {text}" for _, name, text in summary["remarks"]]
+    return [f"{_KINDS.get(kind, '')}{name}: {text}" for kind, name, text in summary["remarks"]]
 
 
 def of_records(records: Sequence[Mapping[str, Any]]) -> list[tuple[list[str], Summary]]:

@@ -74,13 +74,13 @@ def test_all_of_the_manifests_is_in_the_summary(manifests):
 def test_remarks_say_numbers_and_the_list(manifests):
     lines = remark_lines(summary(manifests, makes_lists=True))
     assert (
-        "models: 1 of 4 trials test a model with an utterance that it was enrolled with, which makes the error rates too low"
+        "list models: 1 of 4 trials test a model with an utterance that it was enrolled with, which makes the error rates too low"
         in lines
     )
-    assert "models: 1 of 3 test utterances are also enrolled, in some model" in lines
-    assert "models: 1 of 4 trials are there a second time, and count twice" in lines
-    assert "pairs: 2 of 66 trials compare recordings that are equal to the last bit" in lines
-    assert "pairs: only 12 target trials and 4 speakers: too few to tell (an interval needs 20 of both)" in lines
+    assert "list models: 1 of 3 test utterances are also enrolled, in some model" in lines
+    assert "list models: 1 of 4 trials are there a second time, and count twice" in lines
+    assert "list pairs: 2 of 66 trials compare recordings that are equal to the last bit" in lines
+    assert "list pairs: only 12 target trials and 4 speakers: too few to tell (an interval needs 20 of both)" in lines
     assert not [line for line in lines if str(manifests.parent.parent) in line]
 
 

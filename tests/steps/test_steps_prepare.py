@@ -96,4 +96,4 @@ def test_the_toy_corpus_is_summarised_too(prepared):
     assert found["sets"]["test"]["genders"] == {"f": 2, "m": 2}
     assert found["sets"]["test"]["heard"] == 20
     assert found["lists"]["toy_e"]["target_sessions"]["same"] == 0
-    assert "toy_o: only 4 speakers: too few to tell" in said
+    assert "list toy_o: only 4 speakers: too few to tell" in said

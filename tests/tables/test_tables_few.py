@@ -84,7 +84,7 @@ def test_results_show_the_data_once_for_the_systems_that_share_it():
     text = render_markdown([record("a", SUMMARY), record("b", SUMMARY), record("c", other), record("d")], [], recipe="demo")
     assert text.count("## Data of a, b\n") == text.count("## Data of c\n") == 1
     assert "Data of d" not in text
-    assert "- o: 337 pairs are mirrored\n" in text
+    assert "- list o: 337 pairs are mirrored\n" in text
     assert "| test | 5 | 9 | 0.50 | 1.00 / 2.00 / 3.00 | 1 / 2 / 3 | 16000 |" in text
     assert text.count("Remarks:") == 1
     assert "## Data" not in render_markdown([record("d")], [], recipe="demo")
