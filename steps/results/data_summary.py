@@ -52,7 +52,7 @@ def summarise(manifests: Path, site: Mapping[str, str], reading: Reading) -> dic
     found: dict[str, Any] = {"sets": {}, "lists": {}, "remarks": []}
     for name, utterances in sets.items():
         found["sets"][name] = summarise_set(utterances) | (_band(listeners[name], utterances) if name in listeners else {})
-    for name, path, set_name in _lists(manifests):
+    for name, path, set_name in (each for each in _lists(manifests) if each[-1] in sets):
         found["lists"][name] = _of_list(name, path, set_name, sets[set_name], listeners[set_name], read_groups(manifests))
     found["remarks"] = _remarks(found, {name: sets[name] for name in listeners}, listeners, reading)
     return found

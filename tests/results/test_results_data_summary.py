@@ -96,6 +96,20 @@ def test_audio_that_is_not_there_is_said(manifests):
     assert "band" in found["sets"]["train"]
 
 
+def test_a_list_of_recordings_that_are_all_gone_is_summarised(manifests):
+    write_trials(manifests / "trials" / "gone.txt", Trials(["x", "y"], ["y", "z"], np.array([True, False])))
+    found = summary(manifests)
+    numbers = found["lists"]["gone"]
+    assert (numbers["target"], numbers["missing"], numbers["speakers"], numbers["enrolled"]) == (1, 2, 0, 0)
+    assert numbers["design"] == {"factors": {}, "drift": {}}
+    assert ["trials", "gone", "2 of 2 trials have no recordings, and are not among the counts of genders"] in found["remarks"]
+
+
+def test_a_list_of_targets_only_is_summarised(manifests):
+    write_trials(manifests / "trials" / "targets.txt", Trials(["test00/0"], ["test00/1"], np.array([True])))
+    assert summary(manifests)["lists"]["targets"]["design"]["factors"] == {}
+
+
 def test_folders_are_looked_at_only_where_they_say_who_speaks(manifests):
     assert not [kind for kind, _, _ in summary(manifests)["remarks"] if kind == "speakers"]
     for name in ("train", "test"):
