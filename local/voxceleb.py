@@ -16,7 +16,7 @@ from local.celebrities.comparison import comparison
 from local.celebrities.first_release import people
 from local.celebrities.metadata import Speaker, find_metadata, read_speakers
 from local.celebrities.tree import VOX1, VOX2, Tree, expected_layout, find_rows
-from local.listing import banks, calibration, contents, findings, lists, shards, splits
+from local.listing import banks, calibration, contents, equal, findings, lists, shards, splits
 from local.listing.documented import Counts
 from local.listing.files import SETS, Row
 from local.listing.shards import BANKS, Files, Listing, Opened, site_root
@@ -204,6 +204,7 @@ def merge(
     shards.write_shares(out, opened)
     _write_nationalities(corpus, sets, out)
     said = lists.scored_only(trials) + findings.missing_trials(trials, gone) + findings.remarks(opened, corpus.files)
+    said += equal.write_equal(out, opened, MONO)
     findings.write(out / findings.REMARKS, said)
     for is_expected, line in [*comparison(corpus, sets, trials), *banks.remarks(shards.bank_sets(opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)

@@ -239,7 +239,8 @@ def merge(job: Job, units: Mapping[str, Path]) -> None:
         files.write_json(job.out / "pair_head.json", files.read_json(job.input("model") / "pair_head.json"))
     source = job.input("model") / "training.json"
     known = files.read_json(source) if source.is_file() else {}
-    files.write_json(job.out / "model.json", known | {"embed": config.deciding(job.settings.embed)})
+    said = {"embed": config.deciding(job.settings.embed), "sampling_rate": job.settings.features.sampling_rate}
+    files.write_json(job.out / "model.json", known | said)
 
 
 def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:

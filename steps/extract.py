@@ -61,6 +61,7 @@ def work(job: Job, unit: str) -> None:
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
     """One scp and one lhotse manifest per set; the arks stay as they are."""
+    _say_rates(job)
     from steps.data.feature_manifest import write_feature_manifest
     from steps.data.shards import merge_lines, merge_shards
     from steps.examples.recordings import CHECKSUMS, NUM_FRAMES
@@ -80,6 +81,18 @@ def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
     if job.settings.features.storage == "none":
         return False
     return recover_shard(unit, old, wrong, job.out, ark="feats") is not None
+
+
+def _say_rates(job: Job) -> None:
+    """A warning about files at a lower rate than the features'."""
+    from steps.data.manifests import has_set, read_set
+    from steps.data.set_summary import summarise_set
+    from steps.results.data_remarks import rate_remarks
+
+    manifests = job.input("manifests")
+    sets = {name: summarise_set(read_set(manifests, name)) for name in SPEECH_SETS if has_set(manifests, name)}
+    for name, text in rate_remarks(sets, job.settings.features.sampling_rate):
+        job.log.warning("set %s: %s", name, text)
 
 
 STAGE = Stage(

@@ -4,8 +4,9 @@ Reads the corpus that `prepare.type` names, below the roots of [site] (`./run.sh
 Writes <set>/recordings.jsonl.gz and supervisions.jsonl.gz (lhotse) for the sets train, dev, test (and noise, music, rir,
 babble where there are any; beside them shares, where their sounds are not equally likely), trials/<trial list>.txt,
 calibration/dev.txt (trials of held-out training speakers), utt2spk, roots.json, problems.tsv where audio was left out and
-remarks.tsv where some is odd; audio_content.tsv and opened/ (of which bytes all this was made; not of "toy");
-clustering/<list>.txt and identification/<list>.txt where the corpus has such lists.
+remarks.tsv where something is odd; audio_content.tsv and opened/ (of which bytes all this was made; not of "toy");
+clustering/<list>.txt and identification/<list>.txt where the corpus has such lists; summary.json, what was understood of all
+that, which is also said on the log.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from local import audiomnist, cnceleb, folder, librispeech, speechocean762, timit, toy, vctk, voxceleb
+from local.listing import findings
+from local.listing.corpus import CorpusSettings
+from local.listing.files import NO_LEVEL
 from steps.core.config import IfGiven
 from steps.core.errors import RecipeError
 from steps.core.faults import command_with
@@ -69,8 +73,9 @@ def work(job: Job, unit: str) -> None:
 
 
 def merge(job: Job, units: Mapping[str, Path]) -> None:
-    """Manifests and trials from all shards."""
+    """Manifests and trials from all shards, and what was understood."""
     CORPORA[job.settings.prepare.type].merge(job.settings.prepare, job.site, dict(units), job.out, job.settings.features)
+    say(job)
 
 
 def finish(job: Job) -> None:
@@ -99,6 +104,27 @@ def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
     """What is known of the files of one shard; those that have changed are opened again in `merge`."""
     known = getattr(CORPORA[job.settings.prepare.type], "recover", None)
     return known is not None and known(job.settings.prepare, job.site, unit, old, job.out)
+
+
+def say(job: Job) -> None:
+    """Write summary.json of the manifests in `job.out`, add its remarks to remarks.tsv, and say both on the log."""
+    from steps.core.files import write_json
+    from steps.results.data_summary import FILE, Reading, summarise
+    from steps.tables.data import data_tables, remark_lines
+    from steps.tables.table import to_text
+
+    s = job.settings.prepare
+    reading = Reading(
+        levels=isinstance(s, folder.Settings) and not s.table,
+        has_corpora=isinstance(s, folder.Settings) and max(s.corpus_level, s.session_level) != NO_LEVEL,
+        makes_lists=isinstance(s, CorpusSettings) and not s.trials and not s.HAS_TRIALS,
+    )
+    summary = summarise(job.out, job.site, reading)
+    write_json(job.out / FILE, summary)
+    findings.add(job.out / findings.REMARKS, [tuple(remark) for remark in summary["remarks"]])
+    job.log.info("what was understood (also in %s):\n\n%s", FILE, "\n".join(map(to_text, data_tables(summary))))
+    if summary["remarks"]:
+        job.log.warning("remarks (also in %s):\n\n%s\n", findings.REMARKS, "\n".join(remark_lines(summary)))
 
 
 STAGE = Stage(

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local.listing import banks, calibration, contents, contradictions, findings, item_lists, lists, notes, shards, splits
+from local.listing import banks, calibration, contents, contradictions, equal, findings, item_lists, lists, notes, shards, splits
 from local.listing.files import SETS, Row
 from local.listing.given_splits import AUTO
 from local.listing.shards import BANKS, Files, Listing, site_root
@@ -234,6 +234,7 @@ def merge(
     shards.write_pairs(out / "spk2nationality", drawn.nationalities)
     lists.write_enrolment(out / "enrolment", drawn.enrolment, drawn.trials)
     said = lists.scored_only(drawn.trials) + findings.missing_trials(drawn.trials, gone) + findings.remarks(found.opened, listing)
+    said += equal.write_equal(out, found.opened, listing["speech"].channel)
     findings.write(out / findings.REMARKS, said)
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
     for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(found.opened))]:

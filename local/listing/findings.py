@@ -182,7 +182,21 @@ def links(root: Path, paths: Iterable[str]) -> list[tuple[str, str]]:
 
 def write(path: Path, found: Iterable[Finding]) -> None:
     """Write a line for each finding, sorted; no file if there are none."""
-    lines = sorted("\t".join(printable(text.replace("\\", "\\\\")) for text in each) + "\n" for each in found)
+    _write_lines(path, map(_line, found))
+
+
+def add(path: Path, found: Iterable[Finding]) -> None:
+    """Write the findings into a file that may hold others."""
+    there = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    _write_lines(path, {*there, *map(_line, found)})
+
+
+def _line(found: Finding) -> str:
+    return "\t".join(printable(text.replace("\\", "\\\\")) for text in found) + "\n"
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    lines = sorted(lines)
     if lines:
         with atomic_write(path) as file:
             file.writelines(lines)

@@ -68,25 +68,26 @@ class Utterance:
 class Utterances(Sequence[Utterance]):
     """The utterances of a set, sorted by id, about 150 bytes each; an `Utterance` is made when it is asked for.
 
-    A million of them as objects take half a gigabyte, in every process that reads the set.
+    A million of them as objects take half a gigabyte, in every process that reads the set. `ids`, `paths`, `labels` and `numbers`
+    are its columns, for whoever counts.
     """
 
     def __init__(self) -> None:
-        self.ids, self._paths = Strings(), Strings()
-        self._texts = {name: Labels() for name in ("speaker", "gender", "session", "corpus")}
-        self._numbers = {"sampling_rate": array("i"), "num_samples": array("q"), "start": array("d")}
-        self._numbers |= {"channel": array("h"), "num_channels": array("h")}
+        self.ids, self.paths = Strings(), Strings()
+        self.labels = {name: Labels() for name in ("speaker", "gender", "session", "corpus")}
+        self.numbers = {"sampling_rate": array("i"), "num_samples": array("q"), "start": array("d")}
+        self.numbers |= {"channel": array("h"), "num_channels": array("h")}
 
     @property
     def speakers(self) -> Sequence[str]:
         """The speaker of each utterance."""
-        return self._texts["speaker"]
+        return self.labels["speaker"]
 
     def append(self, utterance: Utterance) -> None:
         """Put an utterance behind the others."""
         self.ids.append(utterance.id)
-        self._paths.append(utterance.path)
-        for name, column in (self._texts | self._numbers).items():
+        self.paths.append(utterance.path)
+        for name, column in (self.labels | self.numbers).items():
             column.append(getattr(utterance, name))
 
     def __len__(self) -> int:
@@ -95,8 +96,8 @@ class Utterances(Sequence[Utterance]):
     def __getitem__(self, place):  # an int: an Utterance; a slice: a list of them
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        values = {name: column[place] for name, column in (self._texts | self._numbers).items()}
-        return Utterance(id=self.ids[place], path=self._paths[place], **values)
+        values = {name: column[place] for name, column in (self.labels | self.numbers).items()}
+        return Utterance(id=self.ids[place], path=self.paths[place], **values)
 
 
 def write_set(folder: Path, utterances: Iterable[Utterance]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steps.tables.results import list_names, parent_and_corpus, per_cent, pooled_lists
+from steps.tables.results import TOO_FEW, is_few, list_names, parent_and_corpus, per_cent, pooled_lists
 from steps.tables.sweep import Sweep, figure_name, is_of_tasks, is_rate, merged, point_figure, shown_figures, shown_lists
 from steps.tables.tasks import cmc_curves, few_shot_curves, open_set_curves
 
@@ -84,10 +84,11 @@ def forest_plots(canvas: Canvas, records: Sequence[Record], reference: str) -> l
             groups.setdefault(found[0], []).append(name)
     svgs = []
     for parent, members in ((parent, members) for parent, members in groups.items() if members):
-        lists = {
-            name: {r["system"]: (r["trials"][name]["eer"], r["trials"][name]["eer_ci95"]) for r in records if name in r["trials"]}
-            for name in members
-        }
+        lists = {}
+        for name in members:
+            of = {r["system"]: r["trials"][name] for r in records if name in r["trials"]}
+            few = f" ({TOO_FEW})" if any(map(is_few, of.values())) else ""
+            lists[f"{name}{few}"] = {system: (figures["eer"], figures["eer_ci95"]) for system, figures in of.items()}
         title = f"EER of the parts of {parent}" if parent else "EER of the pooled lists"
         figure = forest_figure(lists, f"{title}, with 95% intervals", reference=reference)
         svgs.append(canvas.add(figure, ".".join(filter(None, ("forest", parent))), title))

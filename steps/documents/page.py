@@ -9,6 +9,7 @@ from steps.documents.records import Records
 from steps.tables.alignment import alignment_title
 from steps.tables.alignment import render_html as alignment_html
 from steps.tables.comparison import calibration_table, paired_table
+from steps.tables.data import data_tables, of_records, remark_lines
 from steps.tables.document import heading, missing_systems
 from steps.tables.page import Section, commands, folded, listing, pictures, render_page
 from steps.tables.results import (
@@ -65,6 +66,10 @@ def report_page(records: Records, recipe: str, facts: RecipeFacts, found: Findin
         Section(title="Scores and calibration", body=calibration + by_system),
         *_sweeps(records, found, facts),
         *(Section(title=f"Alignment {alignment_title(each)}", body=alignment_html(each)) for each in records.alignments),
+        *(
+            Section(title=f"Data of {', '.join(of)}", body="".join(map(to_html, data_tables(data))) + listing(remark_lines(data)))
+            for of, data in of_records(systems)
+        ),
         Section(title="Training", body=pictures(found.training)),
         Section(title="Runs", body=to_html(runs_table(systems)) + commands([repeat_command(r) for r in systems])),
     ]

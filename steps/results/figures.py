@@ -9,6 +9,7 @@ import numpy as np
 from steps.backend.settings import Score
 from steps.core.errors import RecipeError
 from steps.core.rng import generator
+from steps.data.list_summary import FEW
 from steps.data.score_files import TrialIndex
 from steps.data.trials import Trials
 from steps.metrics.intervals import interval
@@ -88,10 +89,13 @@ def one_line(figures: dict[str, Any], scores: Path) -> str:
     if "no_figures" in figures:
         num = figures["num_target"] + figures["num_nontarget"] + figures["num_unlabelled"]
         return f"no figures ({figures['no_figures']}), {num} score{'s' * (num != 1)}: {scores}"
-    low, high = figures["eer_ci95"]
+    numbers = {"targets": figures["num_target"], "speakers": figures["num_speakers"]}
+    few = [f"{number} {what}" for what, number in numbers.items() if number < FEW]
+    low, high = (f"{100 * bound:.2f}" for bound in figures["eer_ci95"])
+    bounds = f"too few to tell: {', '.join(few)}" if few else f"{low}, {high}"
     costs = ", ".join(f"minDCF({prior}) {value:.3f}" for prior, value in figures["min_dcf"].items())
-    counts = f"{figures['num_target']} target and {figures['num_nontarget']} non-target trials"
+    counts = f"{numbers['targets']} target and {figures['num_nontarget']} non-target trials of {numbers['speakers']} speakers"
     names = {"accuracy": "accuracy", "own_accuracy": "at the network's own threshold"}
     shares = [f"{name} {100 * figures[key]:.2f} %" for key, name in names.items() if figures.get(key) is not None]
     shares += [f"ambiguous {100 * figures['ambiguous']['rate']:.2f} %"] if "ambiguous" in figures else []
-    return ", ".join([f"EER {100 * figures['eer']:.2f} % [{100 * low:.2f}, {100 * high:.2f}]", costs, *shares, counts])
+    return ", ".join([f"EER {100 * figures['eer']:.2f} % [{bounds}]", costs, *shares, counts])

@@ -5,6 +5,8 @@ from typing import Any
 
 from steps.core import files
 from steps.core.stamp import run_record
+from steps.results.data_remarks import rate_remarks
+from steps.results.data_summary import read_summary
 
 
 def write_result(
@@ -19,7 +21,7 @@ def write_result(
     fingerprint: str,
     seconds: float,
 ) -> None:
-    """Write result.json.
+    """Write result.json; what stage 1 understood of the data goes into it too.
 
     Args:
         out: the folder it goes into.
@@ -28,7 +30,7 @@ def write_result(
         backend: how it scores, in one line.
         figures: by trial list.
         tasks: figures of further experiments, if any.
-        model: what is known of the network (num_parameters, train_seconds); may be empty.
+        model: what is known of the network (num_parameters, train_seconds, sampling_rate of its features); may be empty.
         fingerprint: of the stage that writes this.
         seconds: that scoring took.
     """
@@ -42,4 +44,14 @@ def write_result(
         "fingerprint": fingerprint,
         "seconds": round(seconds, 2),
     }
-    files.write_json(out / "result.json", record | ({"tasks": tasks} if tasks else {}) | run_record())
+    further = {"tasks": tasks, "data": _data(manifests, model.get("sampling_rate", 0))}
+    files.write_json(out / "result.json", record | {key: value for key, value in further.items() if value} | run_record())
+
+
+def _data(manifests: Path, sampling_rate: int) -> dict[str, Any]:
+    """What stage 1 understood of the data, and whether they are of the band that the network takes."""
+    data = read_summary(manifests)
+    if not data:
+        return {}
+    low = [["set", name, text] for name, text in rate_remarks(data["sets"], sampling_rate) if name == "test"]
+    return data | {"remarks": data["remarks"] + low}

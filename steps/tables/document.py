@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from steps.tables.alignment import alignment_note, alignment_tables, alignment_title, gain_table, profiles_table
 from steps.tables.comparison import paired_table
+from steps.tables.data import data_tables, of_records, remark_lines
 from steps.tables.results import (
     Published,
     Record,
@@ -28,7 +29,8 @@ from steps.tables.tasks import task_tables
 
 _LEGEND = """\
 EER and intervals are in per cent, differences of EERs in percentage points (ours minus published). The interval is
-that of a joint bootstrap over speakers (1,000 replicates, 2.5 and 97.5 percentiles). minDCF(p) and actDCF(p) take
+that of a joint bootstrap over speakers (1,000 replicates, 2.5 and 97.5 percentiles); of fewer than 20 speakers or
+target trials it would be too narrow, and the table says "too few to tell". minDCF(p) and actDCF(p) take
 P_target = p, C_miss = C_fa = 1 and are divided by min(p, 1 - p). actDCF and Cllr (bits) are of calibrated scores.
 Published figures are printed as they were published; they are not ours.
 """
@@ -88,6 +90,7 @@ def render_markdown(
         parts += ["## Embeddings\n", *embeddings] if embeddings else []
     parts += [_sweep(sweep, paths, published) for sweep in sorted(sweeps, key=lambda sweep: sweep["name"])]
     parts += [_alignment(record) for record in sorted(alignments, key=lambda record: record["name"])]
+    parts += [_data(systems, summary) for systems, summary in of_records(records)]
     if records:
         parts.append(_section(runs_table(records)))
         commands = "".join(f"- {markdown_text(r['system'])}:\n\n      {repeat_command(r)}\n" for r in records)
@@ -127,6 +130,14 @@ def _sweep(sweep: Sweep, paths: Mapping[str, str], published: Sequence[Published
     facts = f"{len(sweep['points'])} points, commit {commit(sweep)}, {sweep['date'][:10]}; to repeat it:"
     parts.append(f"{note}{facts}\n\n    {sweep['command']}\n")
     return "\n".join(parts)
+
+
+def _data(systems: Sequence[str], summary: Record) -> str:
+    """Return the part about data: sets, trial lists and remarks, of systems that share them."""
+    parts = [f"## Data of {markdown_text(', '.join(systems))}\n"]
+    parts += [f"{markdown_text(table.title)}:\n\n{to_markdown(table)}" for table in data_tables(summary)]
+    lines = "".join(f"- {markdown_text(line)}\n" for line in remark_lines(summary))
+    return "\n".join([*parts, *([f"Remarks:\n\n{lines}"] if lines else [])])
 
 
 def _alignment(record: Record) -> str:

@@ -16,6 +16,8 @@ from steps.tables.table import Table, without_empty_columns
 
 Record = Mapping[str, Any]
 
+FEW = 20  # speakers or target trials; of fewer an interval is too narrow to believe
+TOO_FEW = "too few to tell"
 _LEN_COMMIT = 10
 _EER_RULES = (
     "EER: the mean of miss and false-alarm rate at the threshold where they are nearest (step rule). EER (ROCCH): the rate at "
@@ -173,8 +175,7 @@ def eer_cell(figures: Mapping[str, Any] | None) -> str | None:
     """Return EER and interval in per cent, None where there are no figures."""
     if figures is None:
         return None
-    bounds = interval(figures["eer_ci95"])
-    return f"{per_cent(figures['eer'])} {bounds}" if bounds else per_cent(figures["eer"])
+    return with_interval(figures, "eer")
 
 
 def repeat_command(record: Record) -> str:
@@ -231,9 +232,23 @@ def interval(bounds: Sequence[float] | None) -> str | None:
 
 
 def with_interval(figures: Mapping[str, Any], name: str) -> str | None:
-    """Return a rate and its interval, which stands beside it as `<name>_ci95`, in per cent; None where there is no rate."""
-    rate, bounds = per_cent(figures.get(name)), interval(figures.get(f"{name}_ci95"))
+    """Return a rate and its interval, which stands beside it as `<name>_ci95`, in per cent; None where there is no rate.
+
+    Of a list with few speakers or target trials, "too few to tell" stands for the interval.
+    """
+    rate, bounds = per_cent(figures.get(name)), interval_of(figures, name)
     return f"{rate} {bounds}" if rate and bounds else rate
+
+
+def interval_of(figures: Mapping[str, Any], name: str) -> str | None:
+    """Return the interval of a figure of a list in per cent, or that the list is too small for one; None where there is none."""
+    bounds = interval(figures.get(f"{name}_ci95"))
+    return f"[{TOO_FEW}]" if bounds and is_few(figures) else bounds
+
+
+def is_few(figures: Mapping[str, Any]) -> bool:
+    """Return whether a list has fewer than `FEW` speakers or target trials, where that is known."""
+    return min(figures.get("num_speakers", FEW), figures.get("num_target", FEW)) < FEW
 
 
 def duration(seconds: float | None) -> str | None:
@@ -271,7 +286,7 @@ def _figures_table(title: str, records: Sequence[Record], lists: Mapping[str, st
     trials = [(shown, r["system"], r["trials"][name]) for name, shown in lists.items() for r in records if name in r["trials"]]
     priors = sorted({prior for *_, figures in trials for prior in figures["min_dcf"]}, key=float)
     columns = (
-        "List", "System", "EER % [95% interval]", "EER (ROCCH) %", *(f"minDCF({p})" for p in priors),
+        "List", "System", "EER % [95% interval]", "Test speakers", "EER (ROCCH) %", *(f"minDCF({p})" for p in priors),
         *(f"actDCF({p})" for p in priors), "Cllr", "minCllr", "Target", "Non-target", "Missing",
     )  # fmt: skip
     rows = tuple((shown, system, *_figures_cells(figures, priors)) for shown, system, figures in trials)
@@ -311,6 +326,7 @@ def _figures_cells(figures: Mapping[str, Any], priors: Sequence[str]) -> list[st
     actual = figures["act_dcf"] or {}
     return [
         eer_cell(figures),
+        f"{figures['num_speakers']:,}" if figures.get("num_speakers") else None,
         per_cent(figures.get("eer_rocch")),
         *(cost(figures["min_dcf"].get(prior)) for prior in priors),
         *(cost(actual.get(prior)) for prior in priors),
@@ -347,7 +363,7 @@ def _comparison_row(
         show(theirs),
         show(ours) or ("not scored" if record else "not run"),
         difference,
-        interval(figures["eer_ci95"]) if figures and is_eer else None,
+        interval_of(figures, "eer") if figures and is_eer else None,
         f"{figures['num_target'] + figures['num_nontarget']:,}" if figures else None,
         commit(record) if record and figures else None,
         record["date"][:10] if record and figures else None,

@@ -169,7 +169,13 @@ def test_speakers_are_numbered_alike_on_both_sides(case):
 
 
 def test_one_line_gives_the_chief_figures_in_per_cent(case):
-    figures = case.found | {"eer": 0.1234, "eer_ci95": [0.1, 0.2], "min_dcf": {"0.01": 0.5}}
+    figures = case.found | {
+        "eer": 0.1234,
+        "eer_ci95": [0.1, 0.2],
+        "min_dcf": {"0.01": 0.5},
+        "num_target": 180,
+        "num_speakers": 60,
+    }
     assert one_line(figures, SCORES) == (
-        "EER 12.34 % [10.00, 20.00], minDCF(0.01) 0.500, 18 target and 135 non-target trials"
+        "EER 12.34 % [10.00, 20.00], minDCF(0.01) 0.500, 180 target and 135 non-target trials of 60 speakers"
     )  # fmt: skip

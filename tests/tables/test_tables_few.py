@@ -1,0 +1,90 @@
+"""An interval over few speakers or target trials is no interval, and test speakers stand beside the error rate."""
+
+import pytest
+
+from steps.results.figures import one_line
+from steps.tables.document import render_markdown
+from steps.tables.results import comparison_table, corpus_matrices, decision_tables, pooled_table
+
+SUMMARY = {
+    "sets": {
+        "test": {
+            "utterances": 9, "speakers": 5, "hours": 0.5, "seconds": [1.0, 2.0, 3.0], "per_speaker": [1, 2, 3],
+            "rates": {"16000": 9}, "genders": {"": 5}, "sessions": 0, "corpora": {"": 9},
+        },
+    },
+    "lists": {},
+    "remarks": [["trials", "o", "337 pairs are mirrored"]],
+}  # fmt: skip
+
+
+def figures(num_target=200, num_speakers=50):
+    found = {
+        "num_target": num_target, "num_nontarget": 300, "num_missing": 0, "eer": 0.05, "eer_rocch": 0.05,
+        "eer_ci95": [0.04, 0.06], "min_dcf": {"0.01": 0.5}, "act_dcf": None, "cllr": None, "min_cllr": 0.2,
+        "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95], "dev_threshold": 0.5, "dev_accuracy": 0.9,
+    }  # fmt: skip
+    return found | ({"num_speakers": num_speakers} if num_speakers else {})
+
+
+def record(name="a", data=None, **counts):
+    common = {
+        "recipe": "demo", "system": name, "backend": "cosine", "num_parameters": None, "train_seconds": None, "fingerprint": "f",
+        "trials": {"o": figures(**counts), "o-sea": figures(**counts)}, "commit": "c", "dirty": False, "command": "./run.sh",
+        "seconds": 1.0, "date": "2025-01-01",
+    }  # fmt: skip
+    return common | ({"data": data} if data else {})
+
+
+def cell(table, column):
+    return dict(zip(table.columns, table.rows[0], strict=True))[column]
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ({}, "[4.00, 6.00]"),
+        ({"num_speakers": 20, "num_target": 20}, "[4.00, 6.00]"),
+        ({"num_speakers": 19}, "[too few to tell]"),
+        ({"num_target": 19}, "[too few to tell]"),
+        ({"num_speakers": None}, "[4.00, 6.00]"),  # a record from before they were counted
+    ],
+)
+def test_every_table_of_lists_says_too_few_to_tell(counts, shown):
+    records = [record(**counts)]
+    assert cell(pooled_table(records), "EER % [95% interval]") == f"5.00 {shown}"
+    assert cell(corpus_matrices(records)[0], "sea") == f"5.00 {shown}"
+    assert cell(comparison_table(records, []), "95% interval") == shown
+    accuracy = cell(decision_tables(records)[0], "Accuracy % [95% interval]")
+    assert accuracy == ("90.00 [80.00, 95.00]" if "4.00" in shown else f"90.00 {shown}")
+
+
+def test_test_speakers_stand_beside_the_error_rate():
+    table = pooled_table([record(num_speakers=5)])
+    place = table.columns.index("Test speakers")
+    assert table.columns[place - 1] == "EER % [95% interval]"
+    assert table.rows[0][place] == "5"
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"num_target": 1, "num_speakers": 8}, "EER 5.00 % [too few to tell: 1 targets, 8 speakers]"),
+        ({"num_speakers": 8}, "EER 5.00 % [too few to tell: 8 speakers]"),
+        ({}, "EER 5.00 % [4.00, 6.00]"),
+    ],
+)
+def test_the_log_of_stage_6_says_it_too(counts, text):
+    assert one_line(figures(**counts)).startswith(f"{text}, ")
+    assert one_line(figures(num_speakers=5)).endswith("200 target and 300 non-target trials of 5 speakers")
+
+
+def test_results_show_the_data_once_for_the_systems_that_share_it():
+    other = SUMMARY | {"remarks": []}
+    text = render_markdown([record("a", SUMMARY), record("b", SUMMARY), record("c", other), record("d")], [], recipe="demo")
+    assert text.count("## Data of a, b\n") == text.count("## Data of c\n") == 1
+    assert "Data of d" not in text
+    assert "- list o: 337 pairs are mirrored\n" in text
+    assert "| test | 5 | 9 | 0.50 | 1.00 / 2.00 / 3.00 | 1 / 2 / 3 | 16000 |" in text
+    assert text.count("Remarks:") == 1
+    assert "## Data" not in render_markdown([record("d")], [], recipe="demo")
