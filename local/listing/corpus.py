@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from local.listing import banks, calibration, contents, contradictions, equal, findings, item_lists, lists, notes, shards, splits
+from local.listing.drawn_lists import draw_lists, given_item_lists, given_lists, given_models, is_only_scored
 from local.listing.files import SETS, Row
 from local.listing.given_splits import AUTO
 from local.listing.shards import BANKS, Files, Listing, site_root
@@ -23,9 +24,8 @@ from steps.core.errors import RecipeError
 from steps.core.faults import Faults
 from steps.data.audio import MONO
 from steps.data.enrolment import Models
-from steps.data.item_lists import CLUSTERING, IDENTIFICATION, Item
+from steps.data.item_lists import Item
 from steps.data.manifests import Utterance
-from steps.data.trial_forms import has_labels
 from steps.data.trials import Trials
 
 SHARD_SIZE = 500  # files; fixes the units, whatever the number of jobs
@@ -158,8 +158,8 @@ def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
     """Return number and hash of all that the manifests are made from: names and sizes of audio, contents of lists."""
     notes.begin()
     _listing_of.cache_clear()
-    named = _given_lists(settings, site) | {f"enrolment {name}": path for name, path in _given_models(settings, site).items()}
-    given = _given_item_lists(settings, site)
+    named = given_lists(settings, site) | {f"enrolment {name}": path for name, path in given_models(settings, site).items()}
+    given = given_item_lists(settings, site)
     named |= {f"{kind} {name}": path for kind, found in given.items() for name, path in found.items()}
     own = settings.own_lists(site_root(site, settings.root_name)) if not settings.trials else {}
     listing = _listing(settings, site)
@@ -171,7 +171,7 @@ def inventory(settings: CorpusSettings, site: Mapping[str, str]) -> str:
 def list_units(settings: CorpusSettings, site: Mapping[str, str]) -> list[str]:
     """Return the names `<kind>.<number>` of the shards of files; ids that cannot be used are refused here."""
     _listing_of.cache_clear()
-    lists.say_unused_columns(_given_lists(settings, site).values())
+    lists.say_unused_columns(given_lists(settings, site).values())
     listing = _listing(settings, site)
     settings.check_rows(site_root(site, settings.root_name), listing["speech"].rows)
     for error in listing_faults(listing):  # an error in `merge`, with all that is wrong beside it
@@ -220,7 +220,7 @@ def merge(
     sets: dict[str, list[Utterance]] = {}
     with faults.collected():
         sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
-    drawn = _drawn(settings, site, out, sets, gone, faults) if sets else None
+    drawn = draw_lists(settings, site, listing, out, sets, gone, faults) if sets else None
     if faults.found:
         findings.write(out / findings.PROBLEMS, found.problems)
     faults.check()
@@ -239,76 +239,6 @@ def merge(
     remarks = settings.remarks(site_root(site, settings.root_name), listing["speech"].rows)
     for is_expected, line in [*remarks, *banks.remarks(shards.bank_sets(found.opened))]:
         _LOG.log(logging.INFO if is_expected else logging.WARNING, "%s", line)
-
-
-@dataclass(kw_only=True)
-class _Drawn:
-    """The lists of a corpus, and what they are drawn by."""
-
-    trials: dict[str, Trials]
-    enrolment: dict[str, Models]
-    calibration: dict[str, Trials]
-    nationalities: dict[str, str]
-
-
-def _drawn(
-    settings: CorpusSettings,
-    site: Mapping[str, str],
-    out: Path,
-    sets: Mapping[str, list[Utterance]],
-    gone: list[shards.Opened],
-    faults: Faults,
-) -> _Drawn:
-    """Return the lists, as far as `faults` lets them be drawn; those of items to cluster or to identify are written."""
-    rows, channel = _listing(settings, site)["speech"].rows, _CHANNELS[settings.channel]
-    drawn = _Drawn(trials={}, enrolment={}, calibration={}, nationalities={})
-    with faults.collected():
-        drawn.nationalities = _nationalities(rows)
-    with faults.collected(), findings.explained(gone):
-        left_out = [each.utterance(channel) for each in gone]
-        drawn.trials, drawn.enrolment = _trials(settings, site, sets, drawn.nationalities, left_out)
-    with faults.collected():
-        drawn.calibration = _calibration(settings, sets.get("dev", []))
-    with faults.collected():
-        for num in settings.made_enrolment:
-            models, trials = lists.enrolled(sets["test"], num, settings.seed, settings.within_corpus)
-            drawn.enrolment[f"enrol{num}"], drawn.trials[f"enrol{num}"] = models, trials
-    with faults.collected(), findings.explained(gone):
-        item_lists.write_given(out, sets, _given_item_lists(settings, site), **_naming(settings, site))
-    return drawn
-
-
-def _given_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Path]:
-    return lists.find_lists("trials", settings.trials, (site_root(site, settings.root_name),))
-
-
-def _given_models(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Path]:
-    return lists.find_lists("enrolment", settings.enrolment, (site_root(site, settings.root_name),))
-
-
-def _given_item_lists(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, dict[str, Path]]:
-    root = site_root(site, settings.root_name)
-    return {kind: lists.find_lists(kind, getattr(settings, kind), (root,)) for kind in (CLUSTERING, IDENTIFICATION)}
-
-
-def _naming(settings: CorpusSettings, site: Mapping[str, str]) -> dict[str, Any]:
-    """Return how lists may name utterances: the arguments of `lists.resolver`."""
-    return {
-        "prefix": settings.trials_root,
-        "replace_spaces": settings.replace_spaces,
-        "roots": (_listing(settings, site)["speech"].root,),
-    }
-
-
-def is_only_scored(settings: CorpusSettings, site: Mapping[str, str]) -> bool:
-    """Return whether nobody needs to know who speaks: all is test data, and no trial list has labels."""
-    given = _given_lists(settings, site) if settings.split == "test" and not settings.made_enrolment else {}
-    return bool(given) and not any(map(has_labels, given.values()))
-
-
-def _models(settings: CorpusSettings, site: Mapping[str, str], test: list[Utterance]) -> Models:
-    """Return the models of the enrolment file, with the ids of the utterances."""
-    return lists.models_of_files(_given_models(settings, site).values(), test, **_naming(settings, site))
 
 
 def _listing(settings: CorpusSettings, site: Mapping[str, str]) -> Listing:
@@ -370,50 +300,3 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
     if not sets.get("test"):
         raise RecipeError("no utterance is test data; add --set prepare.test_speakers=0.2, or --set prepare.split=test")
     return {name: sets[name] for name in SETS if sets.get(name)}
-
-
-def _nationalities(rows: Iterable[Row]) -> dict[str, str]:
-    """Return speaker -> nationality, of those that have one, and have only one, see `contradictions.checked`."""
-    return {row.speaker: row.nationality for row in rows if row.nationality}
-
-
-def _trials(
-    settings: CorpusSettings,
-    site: Mapping[str, str],
-    sets: Mapping[str, list[Utterance]],
-    nationalities: Mapping[str, str],
-    left_out: list[Utterance],
-) -> tuple[dict[str, Trials], dict[str, Models]]:
-    """Return the trial lists by name, and the models that some enrol: given ones, else the corpus's own and made ones.
-
-    Trials of given lists may name what was left out.
-    """
-    test, options = sets["test"], _naming(settings, site)
-    options["elsewhere"] = {each.id: name for name in sets if name != "test" for each in sets[name]}
-    models = _models(settings, site, test)
-    given = _given_lists(settings, site)
-    found = {name: lists.given_trials(path, [*test, *left_out], models, **options) for name, path in given.items()}
-    enrolment = {name: models for name in found if models}
-    if not given:
-        found, enrolment = settings.own_trials(site_root(site, settings.root_name), test)
-    for kind in settings.made_trials if not given else ():
-        found[kind] = lists.made_trials(
-            kind,
-            test,
-            seed=settings.seed,
-            per_utterance=settings.trials_per_utterance,
-            nationalities=nationalities,
-            min_speakers=settings.hard_min_speakers,
-            cross_session=settings.cross_session,
-            within_corpus=settings.within_corpus,
-        )
-    if settings.trials_per_corpus:
-        for name in list(found):
-            parts = lists.corpus_lists(name, found[name], [*test, *left_out], enrolment.get(name, {}))
-            found |= parts
-            enrolment |= {part: enrolment[name] for part in parts if name in enrolment}
-    return found, enrolment
-
-
-def _calibration(settings: CorpusSettings, dev: list[Utterance]) -> dict[str, Trials]:
-    return {"dev": calibration.of_settings(settings, dev)} if dev else {}
