@@ -23,6 +23,7 @@ from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
 from steps.core.stage import Input, Job, Stage
+from steps.core.threads import pin_threads
 from steps.monitor.agreement import check_together
 from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
 from steps.nnet.train_settings import Train
@@ -202,6 +203,7 @@ def describe(arguments: list[str]) -> str:
 def main() -> None:
     """Run the stage, or be one of its ranks, or print what its network is made of."""
     if sys.argv[1:2] == ["--rank"]:  # started by steps.monitor.ranks, and by nobody else
+        pin_threads()
         from steps.monitor.ranks import run_rank
 
         run_rank(sys.argv[2], STAGE.sections, _train)

@@ -40,6 +40,7 @@ from steps.core.parts import MISSING, NUM_UNITS, do_unit, launch, partial_of, ru
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
+from steps.core.threads import pin_threads
 
 ONE_UNIT = "all"
 
@@ -119,6 +120,7 @@ class Stage:
     def main(self) -> None:
         """Run from the command line and exit: 0 done or up to date, 2 the user can repair it, 1 a bug."""
         log = configure(self.name)
+        pin_threads()
         end_on_sigterm()
         began = time.monotonic()
         try:
