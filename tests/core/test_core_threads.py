@@ -35,7 +35,8 @@ def test_all_libraries_have_one_thread_and_torch_what_it_is_told(before, environ
 
 def test_the_environment_cannot_take_threads_away():
     text = (
-        "from steps.core.threads import pin_threads; pin_threads(); import ctypes, torch; from threadpoolctl import threadpool_info; "
+        "from steps.core.threads import pin_threads; pin_threads()\n"
+        "import ctypes, torch; from threadpoolctl import threadpool_info\n"
         "openmp = [ctypes.CDLL(each['filepath']) for each in threadpool_info() if each['user_api'] == 'openmp']; "
         "print([(each.omp_get_thread_limit() > 1, each.omp_get_dynamic()) for each in openmp])"
     )

@@ -39,12 +39,8 @@ def inputs(tmp_path_factory) -> Path:
             top / "embeddings" / name, [one for one, _ in known],
             np.repeat(centre_SD, each, axis=0) + 1.5 * rng.normal(size=(len(known), DIM)),
         )  # fmt: skip
-        sets[name] = [
-            Utterance(
-                id=one, speaker=speaker, gender="", session=one, corpus="", path=f"{one}.wav", sampling_rate=8000, num_samples=8000
-            )
-            for one, speaker in known
-        ]
+        audio = {"gender": "", "corpus": "", "sampling_rate": 8000, "num_samples": 8000}
+        sets[name] = [Utterance(id=one, speaker=speaker, session=one, path=f"{one}.wav", **audio) for one, speaker in known]
         write_set(top / "manifests" / name, sets[name])
     write_roots(top / "manifests", dict.fromkeys(sets, ""))
     write_utt2spk(top / "manifests" / "utt2spk", sum(sets.values(), []))
