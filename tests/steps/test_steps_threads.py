@@ -79,3 +79,26 @@ def test_scores_with_adaptive_norms_are_the_same_with_kernels_for_avx2_and_for_m
     here = scored(inputs, tmp_path / "here", "cosine")
     for kind, found in kernels.items():
         assert found["test.txt"] == here["test.txt"], kind
+
+
+def test_stages_4_and_5_write_the_same_whatever_threads_the_environment_asks_for(stages, tmp_path):
+    """They compute on as many as their settings say."""
+    wide = "model.channels=[64, 64, 64, 64, 128]"
+    written = []
+    for number in ("1", "3"):
+        model, embeddings = tmp_path / number / "model", tmp_path / number / "embeddings"
+        runs = {
+            "train": ((*stages.FBANK, *stages.NONE, *stages.TRAIN, wide, "train.epochs=2"), model,
+                      {"manifests": stages.manifests, "features": stages.features, "augmented": stages.none}),
+            "embed": ((*stages.FBANK, *stages.NETWORK, wide), embeddings, {"features": stages.features, "model": model}),
+        }  # fmt: skip
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), number)
+        for name, (settings, out, inputs) in runs.items():
+            words = [word for setting in settings for word in ("--set", setting)]
+            words += [f"--{key}={folder}" for key, folder in inputs.items()]
+            command = [sys.executable, "-m", f"steps.{name}", *words, "--out", str(out)]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+        arks = sorted(embeddings.glob("*/*.ark"))
+        assert len(arks) >= 3
+        written.append([path.read_bytes() for path in (model / "model.safetensors", *arks)])
+    assert written[0] == written[1]
