@@ -107,8 +107,8 @@ def highest(scores_NC: np.ndarray, num: int) -> np.ndarray:
 def cosine_cohort_statistics(items: npt.ArrayLike, cohort: npt.ArrayLike, *, top_n: TopN, threads: int = 1) -> CohortStatistics:
     """Return the cohort statistics of items [N, D] scored by the cosine against a cohort [C, D].
 
-    Scores are exact products of rows in fixed point (see `fixed_point_rows`), rounded to single precision: within 1e-7 of those
-    of `cosine_matrix`; mean and standard deviation are in double precision. An item's statistics depend on the item and the
+    Scores are exact products of rows in fixed point (see `fixed_point_rows`), rounded to single precision: about 5e-8 from
+    those of `cosine_matrix`; mean and standard deviation are in double precision. An item's statistics depend on the item and the
     cohort only, whatever N, `threads`, and the kernel and the threads of the matrix product.
 
     Args:
