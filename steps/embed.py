@@ -48,7 +48,7 @@ class Embed:
     # sets whose utterances are also identified by the training head, as in Nagrani 2017; the mean over windows. It takes one that
     # has an output for each speaker: softmax and margins
     class_scores: tuple[str, ...] = ()
-    precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it)
+    precision: str = "float32"  # "float32", "bf16" or "auto" (bf16 where the hardware has it for this network)
     device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
     threads: int = field(1, decides=True)  # of each process
 
@@ -108,7 +108,7 @@ def work(job: Job, unit: str) -> None:
     from steps.examples.training_set import frames_of
     from steps.nnet.checkpoint import load_model
     from steps.nnet.inference import BATCH_SECONDS, embed, length_batches
-    from steps.nnet.models import build_model
+    from steps.nnet.models import build_model, network_precision
     from steps.nnet.precision import autocast_for, chosen_device
 
     s = job.settings.embed
@@ -118,6 +118,10 @@ def work(job: Job, unit: str) -> None:
         device = chosen_device(s.device)
     except ValueError as error:
         raise RecipeError(f"embed.{error}; add --set embed.device=cpu") from None
+    try:
+        precision = network_precision(job.settings.model, device, s.precision)
+    except ValueError as error:
+        raise RecipeError(f"embed.{error}; set embed.precision = float32, or auto") from None
     try:
         model = build_model(job.settings.model, job.settings.features.num_bins)
         load_model(job.input("model") / "model.safetensors", model)
@@ -129,7 +133,7 @@ def work(job: Job, unit: str) -> None:
     batches = batches[first : first + BATCHES_PER_UNIT]
 
     def autocast():
-        return autocast_for(device, s.precision)
+        return autocast_for(device, precision)
 
     def load(index: int) -> np.ndarray:
         feats_TF = archive.load(ids[index])

@@ -381,7 +381,7 @@ def _write_genders(job: Job, test: "Embedded") -> None:
 
 STAGE = Stage(
     name="score",
-    version=3,
+    version=4,
     sections={"system": System, "score": Score, "tasks": TaskSettings},
     inputs=(
         Input(name="manifests", help="the output of stage 1"),

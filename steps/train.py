@@ -23,6 +23,7 @@ from steps.core import config
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.log import configure
 from steps.core.stage import Input, Job, Stage
+from steps.core.threads import pin_threads
 from steps.monitor.agreement import check_together
 from steps.nnet.settings import HEAD_SETTINGS, MODEL_SETTINGS
 from steps.nnet.train_settings import Train
@@ -40,6 +41,8 @@ PAIR_HEAD = "pair_head.json"  # of a siamese network: how two embeddings become 
 def work(job: Job, unit: str) -> None:
     """Train from the last checkpoint, if there is one, to the end: here, or in as many processes as train.ranks says."""
     _check(job)
+    device = _device(job.settings.train.device)
+    _check_precision(job, device)
     if job.settings.train.ranks > 1:
         from steps.monitor.ranks import train_in_ranks
 
@@ -47,7 +50,7 @@ def work(job: Job, unit: str) -> None:
         return
     from steps.nnet.distributed import ALONE
 
-    _train(job, ALONE, _device(job.settings.train.device))
+    _train(job, ALONE, device)
 
 
 def _train(job: Job, world: "World", device: "torch.device") -> None:
@@ -55,6 +58,7 @@ def _train(job: Job, world: "World", device: "torch.device") -> None:
     import torch
 
     settings: Train = job.settings.train
+    _check_precision(job, device)  # of each rank, which may be on another host
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     data = _training_set(job)
@@ -115,6 +119,16 @@ def _device(name: str) -> "torch.device":
         return chosen_device(name)
     except ValueError as error:
         raise RecipeError(f"train.{error}; add --set train.device=cpu") from None
+
+
+def _check_precision(job: Job, device: "torch.device") -> None:
+    """Raises RecipeError for a precision that this network cannot have on this hardware."""
+    from steps.nnet.models import network_precision
+
+    try:
+        network_precision(job.settings.model, device, job.settings.train.precision)
+    except ValueError as error:
+        raise RecipeError(f"train.{error}; set train.precision = float32, or auto") from None
 
 
 def merge(job: Job, units: dict[str, Path]) -> None:
@@ -202,6 +216,7 @@ def describe(arguments: list[str]) -> str:
 def main() -> None:
     """Run the stage, or be one of its ranks, or print what its network is made of."""
     if sys.argv[1:2] == ["--rank"]:  # started by steps.monitor.ranks, and by nobody else
+        pin_threads()
         from steps.monitor.ranks import run_rank
 
         run_rank(sys.argv[2], STAGE.sections, _train)

@@ -18,14 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from steps.backend.cosine import unit_rows_float32
+from steps.backend.cosine import fixed_point_rows, float_rows, row_lengths
 from steps.backend.estimator import checked_embeddings, checked_index, class_means, speaker_codes, unit_rows
 
 TopN = int | Literal["all"]
 
-# Items scored at a time against the cosine's cohort. Fixed, and the last ones filled up to it: a product of another
-# shape may differ in its last bits, and an item's statistics are not to depend on its neighbours.
-BLOCK_ROWS = 256
+BLOCK_ROWS = 256  # items scored at a time against the cosine's cohort
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,9 @@ def highest(scores_NC: np.ndarray, num: int) -> np.ndarray:
 def cosine_cohort_statistics(items: npt.ArrayLike, cohort: npt.ArrayLike, *, top_n: TopN, threads: int = 1) -> CohortStatistics:
     """Return the cohort statistics of items [N, D] scored by the cosine against a cohort [C, D].
 
-    Scores are products in single precision, about 1e-7 from those of `cosine_matrix`; mean and standard deviation are in
-    double precision. An item's statistics depend on the item and the cohort only, whatever N and `threads`.
+    Scores are exact products of rows in fixed point (see `fixed_point_rows`), rounded to single precision: about 5e-8 from
+    those of `cosine_matrix`; mean and standard deviation are in double precision. An item's statistics depend on the item and the
+    cohort only, whatever N, `threads`, and the kernel and the threads of the matrix product.
 
     Args:
         items: enrolment or test embeddings.
@@ -123,16 +122,16 @@ def cosine_cohort_statistics(items: npt.ArrayLike, cohort: npt.ArrayLike, *, top
         ValueError: embeddings that are not finite, of zeros or of different D, `top_n` out of range, or an item whose
             chosen scores are all equal.
     """
-    items_ND = unit_rows_float32(items, "embeddings")
-    cohort_CD = unit_rows_float32(cohort, "cohort", dim=items_ND.shape[1])
+    items_ND = float_rows(items, "embeddings")
+    length_N = row_lengths(items_ND, "embeddings")
+    cohort_CD = float_rows(cohort, "cohort", dim=items_ND.shape[1])
+    cohort_DC = fixed_point_rows(cohort_CD, row_lengths(cohort_CD, "cohort")).T
     _check_top(top_n, len(cohort_CD))
 
     def block(start: int) -> CohortStatistics:
-        part_BD = items_ND[start : start + BLOCK_ROWS]
-        num = len(part_BD)
-        if num < BLOCK_ROWS:
-            part_BD = np.concatenate([part_BD, np.zeros((BLOCK_ROWS - num, part_BD.shape[1]), dtype=np.float32)])
-        return _statistics((part_BD @ cohort_CD.T)[:num], top_n, start)
+        rows = slice(start, start + BLOCK_ROWS)
+        scores_BC = fixed_point_rows(items_ND[rows], length_N[rows]) @ cohort_DC
+        return _statistics(scores_BC.astype(np.float32), top_n, start)
 
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(block, range(0, len(items_ND), BLOCK_ROWS)))

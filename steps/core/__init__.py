@@ -2,7 +2,7 @@
 
 import os
 
-# One thread in numpy's algebra, so that sums do not depend on how many cores a machine has; torch's count is set
-# where torch is used. An explicit choice in the environment stands.
+# One thread in numpy's algebra also where a notebook or a test takes parts of this library, unless its environment says
+# otherwise. What a stage computes on is not left to the environment: see threads.py.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steps.core.errors import EXIT_BUG, EXIT_USER
+from steps.core.threads import THREAD_VARIABLES
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 TAIL_LINES = 20  # of a failed part's log
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

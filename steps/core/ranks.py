@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from steps.core.interrupts import held_interrupts
-from steps.core.launch import THREAD_VARIABLES, die_with_parent
+from steps.core.launch import die_with_parent
+from steps.core.threads import THREAD_VARIABLES
 
 SRUN_VARIABLE = "STEPS_SRUN"  # srun and its options
 GRACE_SECONDS = 20.0  # that ranks have to notice that another one ended badly

@@ -21,10 +21,11 @@ from typing import Any
 
 from steps.core import files, slurm
 from steps.core.errors import EXIT_USER, RecipeError
-from steps.core.launch import THREAD_VARIABLES, Failure, ending, log_path, raise_if_failed
+from steps.core.launch import Failure, ending, log_path, raise_if_failed
 from steps.core.ranks import SRUN_VARIABLE
 from steps.core.slurm import Slurm, SlurmSilent
 from steps.core.slurm_task import reserve, status_path
+from steps.core.threads import THREAD_VARIABLES
 
 _RECORD = "jobs.json"
 _LOOK_SECONDS = 1.0  # between two looks at the status files, which cost Slurm nothing

@@ -42,6 +42,7 @@ from steps.core.parts import MISSING, NUM_UNITS, do_unit, keep_intact, launch, p
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
+from steps.core.threads import pin_threads
 
 ONE_UNIT = "all"
 
@@ -133,6 +134,7 @@ class Stage:
     def main(self) -> None:
         """Run from the command line and exit: 0 done or up to date, 2 the user can repair it, 1 a bug."""
         log = configure(self.name)
+        pin_threads()
         end_on_sigterm()
         quiet_threads()
         began = time.monotonic()

@@ -27,7 +27,6 @@ from steps.nnet import checkpoint
 from steps.nnet.distributed import World, share_of
 from steps.nnet.heads.partial import PartialHead
 from steps.nnet.models import build_head, build_model, num_parameters
-from steps.nnet.precision import chosen_precision
 from steps.nnet.train_settings import Train
 from steps.nnet.training import Training
 from steps.nnet.transfer import freeze, transfer
@@ -128,7 +127,7 @@ def _begin_with(job: Job, model: Any, head: Any, speakers: list[str]) -> None:
 
 def _how(training: Training) -> str:
     s = training.settings
-    text = f"{training.device}, {chosen_precision(training.device, s.precision)}{', compiled' if s.compile else ''}"
+    text = f"{training.device}, {training.precision}{', compiled' if s.compile else ''}"
     if s.ranks == 1:
         return text
     most = -(-s.batch_size // s.ranks)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from steps.nnet.heads.base import AbsentHead, Head
@@ -28,6 +29,7 @@ from steps.nnet.networks.vgg_resnet import VGGResidualNet
 from steps.nnet.networks.vggm import VGGMNet
 from steps.nnet.networks.voicemap import VoicemapNet
 from steps.nnet.networks.xvector import XVectorNet
+from steps.nnet.precision import chosen_precision
 
 MODELS = {
     "xvector": XVectorNet,
@@ -89,6 +91,15 @@ def build_head(settings: Any, input_dim: int, num_speakers: int) -> Head:
     if num_speakers < 2:
         raise ValueError(f"training needs at least 2 speakers, found {num_speakers}")
     return HEADS[settings.type](settings, input_dim, num_speakers)
+
+
+def network_precision(settings: Any, device: torch.device | str, precision: str) -> str:
+    """Returns "float32" or "bf16": what the network of these settings runs in on this device (see `chosen_precision`).
+
+    Raises:
+        ValueError: "bf16" where this network cannot run in it.
+    """
+    return chosen_precision(device, precision, MODELS[settings.type].bf16_layers)
 
 
 def num_parameters(module: nn.Module) -> int:

@@ -1,9 +1,12 @@
 """In which number format a network runs, and torch's random state."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import nn
 
 PRECISIONS = ("auto", "float32", "bf16")
 # Names in torch.cpu.get_capabilities(): bfloat16 products of AVX-512, AMX and Arm.
@@ -13,30 +16,73 @@ CPU_BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 def supports_bf16(device: torch.device | str) -> bool:
     """Returns whether the device multiplies bfloat16 in hardware.
 
-    Torch emulates it elsewhere: right, and slower than float32.
+    Torch emulates it elsewhere: right, and slower than float32. So it does on a CPU that has it where oneDNN, which computes
+    these products, is told not to use it (ONEDNN_MAX_CPU_ISA).
     """
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        return any(capabilities.get(flag, False) for flag in CPU_BF16_FLAGS)
+        return any(capabilities.get(flag, False) for flag in CPU_BF16_FLAGS) and _onednn_has_bf16()
     return False
 
 
-def chosen_precision(device: torch.device | str, precision: str) -> str:
-    """Returns "float32" or "bf16"; "auto" is bf16 where the device has it.
+def _onednn_has_bf16() -> bool:
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _lstm(device: torch.device) -> None:
+    layer = nn.LSTM(2, 2, bidirectional=True).to(device)
+    layer(torch.zeros(1, 1, 2, device=device))[0].sum().backward()
+
+
+# Layers that torch emulates nowhere: where the hardware has no bfloat16 kernel for them they raise. A network names those that
+# it is made of (`EmbeddingNetwork.bf16_layers`), and whether they run here is found by running them.
+LAYERS: dict[str, Callable[[torch.device], None]] = {"lstm": _lstm}
+
+
+@lru_cache
+def runs_in_bf16(device: torch.device, layer: str) -> bool:
+    """Returns whether a layer of `LAYERS` can be trained in bfloat16 on this device; torch's random state stays as it is."""
+    generators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(generators), torch.inference_mode(False), torch.enable_grad():
+        try:
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                LAYERS[layer](device)
+        except RuntimeError:
+            return False
+    return True
+
+
+def chosen_precision(device: torch.device | str, precision: str, layers: Sequence[str] = ()) -> str:
+    """Returns "float32" or "bf16"; "auto" is bf16 where the device has it, for all of a network.
 
     The choice decides bits: record it.
 
+    Args:
+        device: where the network is.
+        precision: "auto", "float32" or "bf16".
+        layers: the network's `bf16_layers`.
+
     Raises:
-        ValueError: unknown precision.
+        ValueError: unknown precision, or "bf16" where one of the layers cannot run in it.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {PRECISIONS}, found {precision!r}")
-    if precision == "auto":
-        return "bf16" if supports_bf16(device) else "float32"
-    return precision
+    device = torch.device(device)
+    if precision == "float32" or (precision == "auto" and not supports_bf16(device)):
+        return "float32"
+    missing = [layer for layer in layers if not runs_in_bf16(device, layer)]
+    if missing and precision == "bf16":
+        raise ValueError(f"precision = 'bf16', but {_hardware(device)} has no {missing[0]} layer in bfloat16")
+    return "float32" if missing else "bf16"
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"this GPU ({torch.cuda.get_device_name(device)})"
+    return f"this CPU ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def chosen_device(name: str) -> torch.device:

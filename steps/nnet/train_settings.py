@@ -86,7 +86,7 @@ class Train:
     average: int = 1  # the model is the mean of the weights of so many epochs
     average_of: str = "last"  # "last" epochs or "best" epochs by the monitored figure
 
-    precision: str = "auto"  # "auto" (bf16 where the hardware has it), "bf16" or "float32"
+    precision: str = "auto"  # "auto" (bf16 where the hardware has it for this network), "bf16" or "float32"
     compile: bool = False  # torch.compile; needs a C++ compiler at run time
     device: str = "auto"  # "auto" (the first GPU, if any), "cpu" or "cuda"
     threads: int = 2  # of the training process on a CPU; part of what decides the last bits

@@ -14,7 +14,7 @@ from steps.nnet import schedule
 from steps.nnet.distributed import ALONE, World
 from steps.nnet.heads.base import Head
 from steps.nnet.layers import at_least_float32
-from steps.nnet.precision import autocast_for, get_rng_state, set_rng_state
+from steps.nnet.precision import autocast_for, chosen_precision, get_rng_state, set_rng_state
 from steps.nnet.synchronised import GradientSum, synchronise_batch_norms
 from steps.nnet.train_settings import Train
 
@@ -86,6 +86,7 @@ class Training:
         self.sums = Sums()
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []  # one record per finished epoch
+        self.precision = chosen_precision(device, settings.precision, model.bf16_layers)
         self.network: Callable[[Tensor], Tensor] = self._classifier_input
         if settings.compile:
             self.network = torch.compile(self._classifier_input, dynamic=settings.min_crop != settings.max_crop)
@@ -102,7 +103,7 @@ class Training:
 
     def autocast(self) -> AbstractContextManager:
         """Returns the context of the forward pass at the settings' precision."""
-        return autocast_for(self.device, self.settings.precision)
+        return autocast_for(self.device, self.precision)
 
     @property
     def update(self) -> int:

@@ -5,7 +5,15 @@ import pytest
 from scipy.spatial.distance import cosine as cosine_distance
 
 from steps.backend import cosine
-from steps.backend.cosine import cosine_matrix, cosine_pairs, score_pairs, unit_rows_float32
+from steps.backend.cosine import (
+    cosine_matrix,
+    cosine_pairs,
+    fixed_point_rows,
+    float_rows,
+    row_lengths,
+    score_pairs,
+    unit_rows_float32,
+)
 
 
 def test_all_three_ways_equal_scipy(monkeypatch):
@@ -75,3 +83,22 @@ def test_zero_embeddings_and_unlike_shapes_are_refused():
         score_pairs(np.ones((2, 3)), np.ones((1, 3)))
     with pytest.raises(ValueError, match="expected 3 dimensions"):
         cosine_matrix(np.ones((2, 3)), np.ones((1, 4)))
+
+
+@pytest.mark.parametrize("dim", [1, 3, 192, 5000])
+def test_products_of_rows_in_fixed_point_are_exact_and_near_the_cosines(dim):
+    rng = np.random.default_rng(dim)
+    rows = np.concatenate([rng.normal(size=(12, dim)), np.ones((2, dim)), -np.ones((1, dim)), np.eye(1, dim) * 1e20])
+    rows = float_rows(rows.astype(np.float32), "x")
+    fixed = fixed_point_rows(rows, row_lengths(rows, "x"))
+    found = fixed @ fixed.T
+    numbers = [[int(value) for value in row] for row in fixed * 2**26]  # Python's whole numbers have no last bits
+    assert (np.array(numbers) / 2**26 == fixed).all()
+    for i, one in enumerate(numbers):
+        for j, other in enumerate(numbers):
+            exact = sum(a * b for a, b in zip(one, other, strict=True))
+            assert int(found[i, j] * 2**52) == exact
+            assert abs(exact) < 2**53
+    error = abs(found - cosine_matrix(rows, rows))
+    assert error.max() <= dim**0.5 * 2.0**-26
+    assert error[:12, :12].max() < 5e-8

@@ -27,6 +27,7 @@ TABLE = {
     "steps.nnet.keras": {"numpy", "torch", "h5py"},
     "steps.core": {"numpy"},
     "steps.core.log": {"tqdm"},
+    "steps.core.threads": {"threadpoolctl"},
     "steps.data": {"numpy", "lhotse", "kaldiio", "torch", "soundfile", "torchcodec", "safetensors", "steps.core"},
     "steps.examples": {"numpy", "torch", "steps.core", "steps.data", "steps.signal"},
     "steps.monitor": {

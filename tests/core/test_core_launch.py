@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.launch import THREAD_VARIABLES, PartsFailed, launch_local
+from steps.core.launch import PartsFailed, launch_local
+from steps.core.threads import THREAD_VARIABLES
 
 REPOSITORY = Path(__file__).parents[2]
 

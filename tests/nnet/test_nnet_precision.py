@@ -28,9 +28,50 @@ def test_the_named_precisions_decide_the_products():
 )
 def test_auto_is_bf16_only_where_the_processor_has_it(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: types.MappingProxyType(capabilities))
+    monkeypatch.setattr(precision, "_onednn_has_bf16", lambda: True)
     assert precision.supports_bf16("cpu") == (expected == "bf16")
     assert precision.chosen_precision("cpu", "auto") == expected
     assert product_type("auto") == {"bf16": torch.bfloat16, "float32": torch.float32}[expected]
+
+
+def test_auto_is_float32_where_onednn_may_not_use_what_the_processor_has(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precision, "_onednn_has_bf16", lambda: False)
+    assert precision.chosen_precision("cpu", "auto") == "float32"
+
+
+def without_kernel(device):
+    torch.rand(1)  # as a layer's initial weights
+    raise RuntimeError("could not create a primitive descriptor")
+
+
+def with_kernel(device):
+    torch.rand(1)
+
+
+def test_a_network_with_a_layer_that_has_no_bfloat16_here_runs_in_float32_or_is_refused(monkeypatch):
+    monkeypatch.setattr(precision, "supports_bf16", lambda device: True)
+    monkeypatch.setitem(precision.LAYERS, "lame", without_kernel)
+    monkeypatch.setitem(precision.LAYERS, "sound", with_kernel)
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    assert precision.chosen_precision("cpu", "auto", ["sound"]) == "bf16"
+    assert precision.chosen_precision("cpu", "bf16", ["sound"]) == "bf16"
+    assert precision.chosen_precision("cpu", "auto", ["sound", "lame"]) == "float32"
+    assert precision.chosen_precision("cpu", "float32", ["lame"]) == "float32"
+    with pytest.raises(ValueError, match=r"precision = 'bf16', but this CPU \(\w+\) has no lame layer in bfloat16"):
+        precision.chosen_precision("cpu", "bf16", ["sound", "lame"])
+    assert torch.equal(torch.rand(5), expected)
+    precision.runs_in_bf16.cache_clear()
+
+
+def test_a_layer_can_be_tried_where_gradients_are_off():
+    precision.runs_in_bf16.cache_clear()
+    expected = precision.runs_in_bf16(torch.device("cpu"), "lstm")
+    precision.runs_in_bf16.cache_clear()
+    with torch.inference_mode():
+        assert precision.runs_in_bf16(torch.device("cpu"), "lstm") == expected
 
 
 def test_unknown_precisions_are_refused():

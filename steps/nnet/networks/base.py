@@ -13,11 +13,15 @@ class EmbeddingNetwork(nn.Module):
     Subclasses set `embedding_dim`, `classifier_dim` (of the training head's input) and `min_frames` (the shortest clip),
     and define `forward(feats_BTF, num_frames_B=None) -> embedding_BD`, in which frames of clip b from `num_frames_B[b]` on
     are padding and change nothing.
+
+    A network whose layers cannot run in bfloat16 on every hardware names these in `bf16_layers` (precision.py tries them);
+    the layers of others are emulated where there is no such hardware.
     """
 
     embedding_dim: int
     classifier_dim: int
     min_frames: int
+    bf16_layers: tuple[str, ...] = ()
 
     def lengths_of(self, feats_BTF: Tensor, num_frames_B: Tensor | None, also: Sequence[nn.Module] = ()) -> Tensor | None:
         """Returns lengths_B on the features' device, or None where no clip is padded: what `forward` begins with.

@@ -19,10 +19,13 @@ class BiLSTMNet(EmbeddingNetwork):
 
     Under bfloat16 autocast the LSTM layers run in bfloat16: twice as fast as float32 on a CPU with AVX-512 BF16, with
     gradients whose cosine with those of float32 exceeds 0.9999 (200 frames). Dropout draws from torch's global generator,
-    which checkpoints hold; that inside nn.LSTM would draw from a cuDNN state which they do not.
+    which checkpoints hold; that inside nn.LSTM would draw from a cuDNN state which they do not. A CPU without AVX-512 has no
+    LSTM in bfloat16: there the network runs in float32 only.
 
     Source: papers/zhaw_bilstm_aam.txt; edualc/ZHAW_deep_voice, networks/pairwise_lstm; initial weights are Keras'.
     """
+
+    bf16_layers = ("lstm",)
 
     def __init__(self, settings: BiLSTM, num_bins: int) -> None:
         super().__init__()

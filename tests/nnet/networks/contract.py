@@ -1,9 +1,12 @@
 """What every network has to hold to: call these from a test of each network, with small settings."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from steps.nnet.models import build_model
+from steps.nnet.precision import runs_in_bf16
 
 
 def small_model(settings, num_bins=20, seed=0):
@@ -25,7 +28,7 @@ def feats(batch, num_frames, num_bins=20, seed=1):
 
 
 def check_contract(settings, num_bins=20, num_frames=61, atol=1e-5):
-    """Shapes, padding, the shortest clip, the frame part, and gradients that reach every weight."""
+    """Shapes, padding, the shortest clip, the frame part, gradients that reach every weight, and training in bfloat16."""
     model = small_model(settings, num_bins)
     _check_padding(model, num_bins, num_frames, atol)
     _check_shortest(model, num_bins, num_frames)
@@ -39,6 +42,18 @@ def check_contract(settings, num_bins=20, num_frames=61, atol=1e-5):
     (x_BD * torch.randn(x_BD.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert not silent, f"without a finite gradient: {silent}"
+    _check_bfloat16(model, num_bins, num_frames)
+
+
+def _check_bfloat16(model, num_bins, num_frames):
+    """On any CPU a network trains in bfloat16, unless it names a layer that does not run there: then it does not."""
+    runs = all(runs_in_bf16(torch.device("cpu"), layer) for layer in model.bf16_layers)
+    model.zero_grad()
+    with nullcontext() if runs else pytest.raises(RuntimeError):
+        with torch.autocast("cpu", torch.bfloat16):
+            x_BD = model.classifier_input(model(feats(4, num_frames, num_bins)))
+        x_BD.float().square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def _check_padding(model, num_bins, num_frames, atol):

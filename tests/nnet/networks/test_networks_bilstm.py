@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from steps.nnet.models import build_model, num_parameters
+from steps.nnet.precision import runs_in_bf16
 from steps.nnet.settings import BiLSTM
 from tests.nnet.networks.contract import check_contract, feats, small_model
 
@@ -138,6 +139,7 @@ def test_initial_weights_are_those_of_keras():
     assert not model.dense[2].bias.any()
 
 
+@pytest.mark.skipif(not runs_in_bf16(torch.device("cpu"), "lstm"), reason="this CPU has no LSTM in bfloat16")
 def test_embeddings_are_float32_and_near_the_same_under_bfloat16_autocast():
     model = small_model(BiLSTM(width=32))
     feats_BTF = feats(3, 60)
