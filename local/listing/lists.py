@@ -138,7 +138,7 @@ def say_unused_columns(paths: Iterable[Path]) -> None:
     for path in paths:
         form = form_of(path)
         if isinstance(form, Table) and form.unused:
-            _LOG.info("%s: its columns %s are not used", path, ", ".join(form.unused))
+            _LOG.info("%s: its columns %s are not used", path, ", ".join(map(repr, form.unused)))
 
 
 def given_models(
@@ -182,7 +182,13 @@ def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str, roots: 
     @cache
     def resolve(name: str) -> str:
         plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
-        forms = [name, plain, *(plain.removeprefix(front) for front in fronts), prefix.lstrip("/") + plain]
+        forms = [
+            name,
+            plain,
+            plain.replace("\\", "/"),
+            *(plain.removeprefix(front) for front in fronts),
+            prefix.lstrip("/") + plain,
+        ]
         forms += [os.path.splitext(form)[0] for form in forms]  # of other audio, which Kaldi's files name
         found = next((form for form in forms if form in known), "")
         return found or next((as_composed[form] for form in map(composed, forms) if form in as_composed), name)
