@@ -68,6 +68,16 @@ def test_kaldi_files_and_tables_need_no_speakers_either(corpus, tmp_path, name, 
         prepare(corpus, tmp_path / "y", **GIVEN, **changes)
 
 
+def test_a_header_that_may_be_a_trial_is_asked_about(tmp_path):
+    for seed, name in enumerate(("enrol", "test", "a", "b")):
+        write_audio(tmp_path / "four" / f"{name}.wav", seed=seed)
+    (tmp_path / "four" / "t.txt").write_text("enrol test\na b\n")
+    with pytest.raises(RecipeError, match=r"t.txt:1: 'enrol' and 'test' are names of columns and of recordings"):
+        prepare(tmp_path / "four", tmp_path / "x", **GIVEN)
+    (tmp_path / "four" / "t.txt").write_text("- enrol test\n- a b\n")
+    assert (prepare(tmp_path / "four", tmp_path / "y", **GIVEN) / "trials" / "t.txt").read_text() == "- enrol test\n- a b\n"
+
+
 def test_speakers_with_one_recording_do_where_lists_have_no_labels(corpus, tmp_path):
     write_audio(corpus / "new" / "u0.wav")
     (corpus / "t.txt").write_text("s00/u0 new/u0\n")
