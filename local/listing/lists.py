@@ -75,6 +75,7 @@ def given_trials(
     plain = resolver(speakers, prefix, replace_spaces, roots)
     resolve = cache(lambda name: plain(rename(name)))
     trials = read_trials(path)
+    _check_header(path, lambda name: name in models or resolve(name) in speakers)
     enrol_ids = [name if name in models else resolve(name) for name in trials.enrol_ids]
     trials = Trials(enrol_ids, [resolve(name) for name in trials.test_ids], trials.is_target)
     of_side = speakers | model_speakers(models, speakers, str(path))
@@ -83,6 +84,15 @@ def given_trials(
     if trials.is_target is not None:
         _check_labels(path, trials, of_side)
     return trials
+
+
+def _check_header(path: Path, is_known: Callable[[str], bool]) -> None:
+    form = form_of(path)
+    if isinstance(form, Table) and form.sides and all(map(is_known, form.sides)):
+        raise RecipeError(
+            f"{path}:1: '{form.sides[0]}' and '{form.sides[1]}' are names of columns and of recordings; expected one; "
+            "remove the line if it is a header, else write each trial as '- <enrolment id> <test id>'"
+        )
 
 
 def _check_labels(path: Path, trials: Trials, of_side: Mapping[str, str]) -> None:
@@ -138,7 +148,7 @@ def say_unused_columns(paths: Iterable[Path]) -> None:
     for path in paths:
         form = form_of(path)
         if isinstance(form, Table) and form.unused:
-            _LOG.info("%s: its columns %s are not used", path, ", ".join(form.unused))
+            _LOG.info("%s: its columns %s are not used", path, ", ".join(map(repr, form.unused)))
 
 
 def given_models(
@@ -195,7 +205,13 @@ def resolver(known: Mapping[str, str], prefix: str, replace_spaces: str, roots: 
     @cache
     def resolve(name: str) -> str:
         plain = fix_spaces(without_suffix(name.removeprefix("./")), replace_spaces)
-        forms = [name, plain, *(plain.removeprefix(front) for front in fronts), prefix.lstrip("/") + plain]
+        forms = [
+            name,
+            plain,
+            plain.replace("\\", "/"),
+            *(plain.removeprefix(front) for front in fronts),
+            prefix.lstrip("/") + plain,
+        ]
         forms += [os.path.splitext(form)[0] for form in forms]  # of other audio, which Kaldi's files name
         found = next((form for form in forms if form in known), "")
         return found or next((as_composed[form] for form in map(composed, forms) if form in as_composed), name)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 MAX_BYTES = 1000  # of an id: readers of lists take none that is longer (`columns.MAX_FIELD`)
 
@@ -54,9 +54,15 @@ def nearest(name: str, known: Collection[str], num: int = 3) -> list[str]:
         each for each in known if _plain(each.rpartition("/")[2]) == tail
     ]
     if same:
-        return get_close_matches(name, sorted(same)[:_MAX_COMPARED], num, 0.0)
+        return _closest(name, same, num, 0.0)
     pool = known if len(known) <= _MAX_COMPARED else [each for each in known if each[:_SHARED] == name[:_SHARED]]
-    return get_close_matches(name, sorted(pool)[:_MAX_COMPARED], num)
+    return _closest(name, pool, num, 0.6)
+
+
+def _closest(name: str, pool: Collection[str], num: int, least: float) -> list[str]:
+    """Those that are spelt most like a name, of equally like ones the first by the alphabet."""
+    found = get_close_matches(name, sorted(pool)[:_MAX_COMPARED], 10 * num, least)
+    return sorted(found, key=lambda each: (-SequenceMatcher(None, each, name).ratio(), each))[:num]
 
 
 def said_nearest(name: str, known: Collection[str]) -> str:

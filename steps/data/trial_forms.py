@@ -119,6 +119,7 @@ class Table:
     columns: Mapping[str, int]  # "enrol", "test" and perhaps "label" and "side" -> column
     num_fields: int
     has_header: bool
+    sides: tuple[str, ...] = ()  # what the header calls the columns of enrolment and test
     unused: tuple[str, ...] = ()  # names of columns that say nothing about a trial's sides or truth
     joined: bool = False  # the two ids are one field, with an asterisk between them (ESPnet)
 
@@ -169,12 +170,16 @@ def form_of(path: Path) -> Lines | Table:
     if not sample:
         return _LINES[1]  # whoever reads it says that it is empty
     number, line = sample[0][0], decode(path, sample[0][1], WHAT).strip()
-    table = _with_header(path, line) or _joined(line)
-    if table is not None:
-        return table
     words = [each.decode(errors="replace").split() for _, each in sample]
     fitting = [form for form in _LINES if form.fits(words[0])]
     plain = next((form for form in fitting if all(map(form.fits, words))), fitting[0] if fitting else None)
+    # Recordings may be called as columns are: alone, or named again below, such a line is a trial.
+    is_trial = plain is not None and (
+        len(sample) == 1 or any({*words[0]} & {*each} - _LABEL - _IN_TABLES.keys() for each in words[1:])
+    )
+    table = (None if is_trial else _with_header(path, line)) or _joined(line)
+    if table is not None:
+        return table
     found = _headless(path, line, plain is not None) or plain
     if found is None:
         text = MALFORMED.format(path=path, number=number, line=line)
@@ -191,7 +196,7 @@ def has_labels(path: Path) -> bool:
 def _with_header(path: Path, line: str) -> Table | None:
     for delimiter in ("\t", ",", ";", ""):
         names = _fields(line, delimiter) if not delimiter or delimiter in line else []
-        meanings = [_MEANINGS.get(re.sub(r"[\W_]", "", name.lower())) for name in names]
+        meanings = [None if re.search(r"[./\\]", name) else _MEANINGS.get(re.sub(r"[\W_]", "", name.lower())) for name in names]
         if "enrol" not in meanings or "test" not in meanings:
             continue
         double = next((each for each in ("enrol", "test", "label", "side") if meanings.count(each) > 1), None)
@@ -202,7 +207,8 @@ def _with_header(path: Path, line: str) -> Table | None:
             )
         columns = {meaning: column for column, meaning in enumerate(meanings) if meaning}
         unused = tuple(name for name, meaning in zip(names, meanings, strict=True) if not meaning)
-        return Table(delimiter=delimiter, columns=columns, num_fields=len(names), has_header=True, unused=unused)
+        sides = tuple(names[columns[name]] for name in ("enrol", "test"))
+        return Table(delimiter=delimiter, columns=columns, num_fields=len(names), has_header=True, sides=sides, unused=unused)
     return None
 
 

@@ -3,8 +3,9 @@
 Its form is that of `task_figures` in steps/results/tasks.py: `identification` {"closed": {"rate": {rank: ..}, "rate_ci95", "cmc",
 counts}, "open": {"dir": {far: ..}, "dir_ci95", "curve": {"far", "dir"}, counts}}; `few_shot` [{"ways", "shots", "distance",
 "accuracy", "ci95", "reason"}]; `clustering` {method: {"known", "best" or "found": figures}}. By the name of a list of
-the corpus (list_tasks.py): `identification_lists` {list: as "closed", with "open"}, `identification_by_classifier` {list: as
-"closed"} and `clustering_lists` {list: as `clustering`}; `gender` is that of `gender_figures` in steps/results/gender.py.
+the corpus (list_tasks.py): `identification_lists` {list: as "closed", with "open", "num_visitors"},
+`identification_by_classifier` {list: as "closed"} and `clustering_lists` {list: as `clustering`}; `gender` is that of
+`gender_figures` in steps/results/gender.py.
 """
 
 from __future__ import annotations
@@ -130,7 +131,17 @@ def _open_table(records: Sequence[Record]) -> Table:
         *("System", "List")[:num_left], *(f"DIR % at FAR {100 * float(far):g}% [95% interval]" for far in fars), "Enrolled",
         "Utterances of each", "Searches of the enrolled", "of others",
     )  # fmt: skip
-    note = _draws([(names[0], of) for names, of in found])
+    visitors = {
+        name: of["num_visitors"]
+        for r in records
+        for name, of in _tasks(r, "identification_lists").items()
+        if "num_visitors" in of
+    }
+    of_lists = ", ".join(f"{name} {num:,}" for name, num in visitors.items())
+    note = " ".join(filter(None, (
+        _draws([(names[0], of) for names, of in found]),
+        f"Others are the visitors of a list, who are not enrolled in it: {of_lists}." if visitors else "",
+    )))  # fmt: skip
     return Table(title="Identification, open set", columns=columns, rows=rows, num_left=num_left, note=note)
 
 

@@ -87,6 +87,24 @@ def test_names_with_blanks_and_commas_are_names(tmp_path):
     assert found(tmp_path / "t.csv") == [("a b", "c d", True)]
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("enrol.wav test.wav\nenrol.wav b.wav\n", [("enrol.wav", "test.wav", None), ("enrol.wav", "b.wav", None)]),
+        ("reference.wav test.wav\na b\n", [("reference.wav", "test.wav", None), ("a", "b", None)]),
+        ("enrol test\n", [("enrol", "test", None)]),
+        ("enrol test\ntest other\n", [("enrol", "test", None), ("test", "other", None)]),
+        ("enrol test target\nenrol b nontarget\n", [("enrol", "test", True), ("enrol", "b", False)]),
+        ("1 enrol test\n0 enrol b\n", [("enrol", "test", True), ("enrol", "b", False)]),
+        ("enrol test target\na b 1\n", [("a", "b", True)]),  # a header
+        ("enrol test\na b\n", [("a", "b", None)]),
+    ],
+)
+def test_recordings_may_be_called_as_columns_are(tmp_path, text, rows):
+    (tmp_path / "t.txt").write_text(text)
+    assert found(tmp_path / "t.txt") == rows
+
+
 def test_where_the_first_line_could_be_two_forms_the_others_decide(tmp_path):
     (tmp_path / "t.txt").write_text("1 0 1\n1 7 0\n7 1 0\n")  # ids that are numbers, the label last
     assert found(tmp_path / "t.txt") == [("1", "0", True), ("1", "7", False), ("7", "1", False)]

@@ -1,4 +1,4 @@
-"""Claims about made trial lists in the style of VoxCeleb1-E and -H, and about calibration trials by duration."""
+"""Claims about made trial lists in the style of VoxCeleb1-E and -H, calibration trials by duration, and names in given lists."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from local import folder
 from local.celebrities.metadata import read_speakers
 from local.listing.calibration import of_settings, trials_by_duration
-from local.listing.lists import made_trials
+from local.listing.lists import made_trials, resolver
 from steps.core.errors import RecipeError
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials, read_trials
@@ -168,3 +168,12 @@ def test_the_settings_say_which_calibration_trials_are_made():
     by_duration = of_settings(folder.Settings(calibration="durations", max_calibration_trials=60), dev)
     assert pairs(by_duration) == pairs(trials_by_duration(dev, seed=1, max_trials=60, seconds=(2.0, 6.0), cross_session=False))
     assert len(of_settings(folder.Settings(), dev)) == len(dev) * (len(dev) - 1) // 2
+
+
+@pytest.mark.parametrize(
+    "name", ["s0/u 1", "s0/u_1.wav", "./s0/u_1.FLAC", "s0\\u_1.wav", "/data/wav/s0/u 1.sph", "data/s0/u_1", "/x/data/s0/u_1"]
+)
+def test_a_name_in_a_list_finds_its_utterance_however_it_is_written(name):
+    resolve = resolver({"s0/u_1": "s0", "s0/u_2": "s0"}, "/data/wav", "_", [Path("/x/data")])
+    assert resolve(name) == "s0/u_1"
+    assert resolve(f"other/{name}") == f"other/{name}"  # nothing is cut off that nobody named

@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     ),
     "unknown in a list": (
         lambda c: (c / "list.txt").write_text("1 s1/u0 s1/u1\n0 s1/u0 s9/u0\n"), GIVEN,
-        "list.txt: 1 utterances in 1 of 2 trials are unknown: 's9/u0' ... such as 's0/u0' ... correct the list",
+        "list.txt:2: 1 utterances in 1 of 2 trials are unknown: 's9/u0' ... such as 's0/u0' ... correct the list",
     ),
     "empty list": (lambda c: (c / "list.txt").write_text("\n"), GIVEN, "list.txt: the trial list is empty; expected lines"),
     "malformed line": (

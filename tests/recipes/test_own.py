@@ -230,3 +230,30 @@ def run_alone(trained: Path, tmp_path: Path, other: Path, settings: tuple[str, .
     result = json.loads((trained / "tried" / "other" / "own" / "downloaded" / "scores" / "result.json").read_text())
     assert result["backend"] == "cosine"
     assert result["trials"]["pairs"]["act_dcf"] is None or set(result["trials"]["pairs"]["act_dcf"].values()) == {None}
+
+
+@pytest.mark.slow
+def test_two_recordings_of_nobody_known_are_scored_by_one_command(trained, tmp_path):
+    root = tmp_path / "two"
+    root.mkdir()
+    for name, number in (("a", 0), ("b", 1)):
+        soundfile.write(root / f"{name}.wav", voice(20, number), RATE)
+    (root / "list.txt").write_text("a.wav b.wav\n")
+    options = ("--data", str(root), "--exp", str(tmp_path / "exp"), "--model", str(trained / "own" / "xvector" / "model"))
+    said = run_sh(*options, settings=("prepare.trials=list.txt",))
+    scores = tmp_path / "exp" / "own" / "xvector" / "scores"
+    assert f"list: no figures (no labels), 1 score: {scores / 'list.txt'}\n" in said
+    [[enrol], [test], [score]] = read_scores(scores / "list.txt")
+    assert (enrol, test) == ("a", "b")
+    assert -100 < score < 100
+    # The same pair among labelled ones of people who are known has the same score, but for the digits that batches decide.
+    known = tmp_path / "known"
+    for number in range(2):
+        (known / "x").mkdir(parents=True, exist_ok=True)
+        soundfile.write(known / "x" / f"{number}.wav", voice(20, number), RATE)
+        (known / "y").mkdir(exist_ok=True)
+        soundfile.write(known / "y" / f"{number}.wav", voice(21, number), RATE)
+    (known / "list.csv").write_text("enrol,test,label\nx/0,x/1,1\nx/0,y/0,0\n")
+    options = ("--data", str(known), "--exp", str(tmp_path / "exp2"), *options[-2:], "--stop-stage", "6")
+    run_sh(*options, settings=("prepare.trials=list.csv", "score.replicates=20"))
+    assert read_scores(tmp_path / "exp2" / "own" / "xvector" / "scores" / "list.txt")[2][0] == pytest.approx(score, abs=1e-3)

@@ -17,11 +17,10 @@ from steps.core.errors import RecipeError
 from steps.core.files import tree_hashes, write_json
 from steps.core.stage import Job, run
 from steps.core.stamp import write_stamp
-from steps.data.trials import Trials, read_trials, subset, write_scores, write_trials
+from steps.data.trials import Trials, read_trials, write_scores, write_trials
 from steps.documents.records import Records, folders_by_system, read_record
 from steps.metrics.summary import trial_figures
 from steps.plots import figure
-from steps.results.figures import no_figures
 
 LOG = logging.getLogger("test")
 LISTS = {"demo_e": 200, "demo_e-air": 60, "demo_e-sea": 80}
@@ -198,48 +197,6 @@ def test_the_stage_writes_documents_and_pictures(experiment):
     assert text.startswith("# A demo\n")
     assert f"{100 * eer:.2f}" in (out / "table.txt").read_text()
     assert str(experiment.resolve()) not in text
-
-
-@pytest.mark.parametrize("others", [True, False])
-def test_lists_without_labels_are_in_the_documents_with_their_scores(experiment, capsys, others):
-    lines = (experiment / "manifests/trials/demo_e.txt").read_text().splitlines()
-    (experiment / "manifests/trials/blind.txt").write_text("".join(f"-{line[1:]}\n" for line in lines))
-    _stamp(experiment / "manifests")
-    for system in ("xvector", "ecapa"):
-        folder = experiment / system / "scores"
-        for name in ("", "llr/") if system == "xvector" else ("",):
-            (folder / name / "blind.txt").write_bytes((folder / name / "demo_e.txt").read_bytes())
-        record = json.loads((folder / "result.json").read_text())
-        blind = no_figures(read_trials(experiment / "manifests/trials/blind.txt")) | {"num_missing": 0}
-        write_json(folder / "result.json", record | {"trials": (record["trials"] if others else {}) | {"blind": blind}})
-        _stamp(folder)
-    assert _report(experiment, "--set", "report.publish=true") == 0
-    row = "xvector/scores/blind.txt"
-    for text in ((experiment / "report/RESULTS.md").read_text(), Path("recipes/demo/RESULTS.md").read_text()):
-        assert f"| blind | xvector | no labels | {row} | 200 |" in text
-        assert ("## All figures" in text) is others
-    assert row in (experiment / "report/report.html").read_text()
-    assert row in capsys.readouterr().out
-    assert (experiment / "report/figures/forest.png").exists() is others
-    assert not list((experiment / "report/figures").glob("*blind*"))
-
-
-def test_a_list_of_which_one_system_scored_one_kind_is_compared_with_nobody(experiment):
-    folder = experiment / "ecapa/scores"
-    trials, lines = read_trials(experiment / "manifests/trials/demo_e.txt"), (folder / "demo_e.txt").read_text().splitlines(True)
-    (folder / "demo_e.txt").write_text("".join(line for line, kept in zip(lines, trials.is_target, strict=True) if kept))
-    record = json.loads((folder / "result.json").read_text())
-    record["trials"]["demo_e"] = no_figures(subset(trials, lambda *_: True)) | {
-        "no_figures": "no non-target trials",
-        "num_missing": 133,
-    }
-    write_json(folder / "result.json", record)
-    _stamp(folder)
-    assert _report(experiment) == 0
-    text = (experiment / "report/RESULTS.md").read_text()
-    assert "| demo_e | ecapa | no non-target trials | ecapa/scores/demo_e.txt | 200 | 133 |" in text
-    assert "## Differences" not in text
-    assert json.loads((experiment / "report/comparison.json").read_text()) == {}
 
 
 def test_the_page_needs_no_other_file_and_no_network(experiment, real_pictures):

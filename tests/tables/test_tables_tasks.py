@@ -138,6 +138,12 @@ def test_lists_are_identified_in_two_ways_and_also_among_strangers():
         ("b", None, "30.00 [20.00, 40.00]", "5", "2", "4", "3"), ("a", "iden", "30.00 [20.00, 40.00]", "5", None, "4", "3"),
     )  # fmt: skip
     assert strangers.columns[:2] == ("System", "List")
+    assert "Others are" not in strangers.note
+    tasks["identification_lists"]["iden"] |= {"num_visitors": 12, "num_visits": 3}
+    assert (
+        "Others are the visitors of a list, who are not enrolled in it: iden 12."
+        in task_tables([{"system": "a", "tasks": tasks}])[1].note
+    )
     [alone] = task_tables([{"system": "b", "tasks": drawn}])
     assert alone.columns[0] == "System"
     assert alone.columns[1].startswith("DIR")

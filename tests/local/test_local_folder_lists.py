@@ -1,0 +1,155 @@
+"""Claims about the trial lists that a folder's user gives: without labels, of one kind, with names of every kind."""
+
+from pathlib import Path
+
+import pytest
+
+from local import folder
+from local.folder import Settings
+from steps.core.errors import RecipeError
+from steps.data.manifests import read_set, read_utt2spk
+from steps.data.trials import read_trials
+from tests.local import miniatures
+from tests.local.miniatures import write_audio
+
+GIVEN = {"trials": "t.txt", "split": "test"}
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    for seed in range(60):
+        write_audio(tmp_path / "corpus" / f"s{seed // 5:02d}" / f"u{seed % 5}.wav", seed=seed)
+    return tmp_path / "corpus"
+
+
+def prepare(root: Path, out: Path, **changes) -> Path:
+    return miniatures.prepare(folder, Settings(**changes), root, out)
+
+
+def test_pairs_of_whom_nobody_knows_who_speaks_are_lists_too(tmp_path, caplog):
+    root = tmp_path / "two"
+    for seed, name in enumerate(("a", "b", "c")):
+        write_audio(root / f"{name}.wav", seed=seed)
+    (root / "t.txt").write_text("a.wav b.wav\n")
+    (root / "m.txt").write_text("both a.wav c\n")
+    (root / "u.csv").write_text(f"enrol,test\nboth,{root}/b.wav\ntwo/a,b.wav\n")
+    with caplog.at_level("INFO", logger="prepare"):
+        out = prepare(root, tmp_path / "x", trials="t.txt;u.csv", enrolment="m.txt", split="test")
+    assert (out / "trials" / "t.txt").read_text() == "- a b\n"
+    assert (out / "trials" / "u.txt").read_text() == "- both b\n- a b\n"
+    assert (out / "enrolment" / "u.txt").read_text() == "both a c\n"
+    assert read_utt2spk(out / "utt2spk") == {"a": "a", "b": "b", "c": "c"}  # nobody known: each its own
+    assert "trial list t: no labels: 1 trial is scored, and has no figures" in caplog.text
+    assert "trials\tu\tno labels: 2 trials are scored, and have no figures\n" in (out / "remarks.tsv").read_text()
+    # As soon as somebody says who is who, everybody must.
+    (root / "v.txt").write_text("1 a b\n")
+    with pytest.raises(RecipeError, match=r"3 of 3 files do not lie deep enough.*--model DIR, and --set prepare.trials=FILE"):
+        prepare(root, tmp_path / "y", trials="t.txt;v.txt", split="test")
+    with pytest.raises(RecipeError, match="3 of 3 files do not lie deep enough"):
+        prepare(root, tmp_path / "z", trials="t.txt")  # to train on some
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changes"),
+    [
+        ("wav.scp", "x s00/u0.wav\ny s01/u0.wav\nz s00/u1.wav\n", {}),
+        ("t.csv", "path,id\ns00/u0.wav,x\ns01/u0.wav,y\ns00/u1.wav,z\n", {"table": "t.csv"}),
+        ("t.csv", "path,id,speaker\ns00/u0.wav,x,\ns01/u0.wav,y,\ns00/u1.wav,z,\n", {"table": "t.csv"}),
+    ],
+)
+def test_kaldi_files_and_tables_need_no_speakers_either(corpus, tmp_path, name, text, changes):
+    (corpus / name).write_text(text)
+    (corpus / "t.txt").write_text("x y\n")
+    out = prepare(corpus, tmp_path / "x", **GIVEN, **changes)
+    assert (out / "trials" / "t.txt").read_text() == "- x y\n"
+    assert read_utt2spk(out / "utt2spk") == {"x": "x", "y": "y", "z": "z"}
+    (corpus / "t.txt").write_text("1 x y\n")
+    with pytest.raises(RecipeError, match="utt2spk: no such file|no column speaker|empty speaker"):
+        prepare(corpus, tmp_path / "y", **GIVEN, **changes)
+
+
+def test_a_header_that_may_be_a_trial_is_asked_about(tmp_path):
+    for seed, name in enumerate(("enrol", "test", "a", "b")):
+        write_audio(tmp_path / "four" / f"{name}.wav", seed=seed)
+    (tmp_path / "four" / "t.txt").write_text("enrol test\na b\n")
+    with pytest.raises(RecipeError, match=r"t.txt:1: 'enrol' and 'test' are names of columns and of recordings"):
+        prepare(tmp_path / "four", tmp_path / "x", **GIVEN)
+    (tmp_path / "four" / "t.txt").write_text("- enrol test\n- a b\n")
+    assert (prepare(tmp_path / "four", tmp_path / "y", **GIVEN) / "trials" / "t.txt").read_text() == "- enrol test\n- a b\n"
+
+
+def test_speakers_with_one_recording_do_where_lists_have_no_labels(corpus, tmp_path):
+    write_audio(corpus / "new" / "u0.wav")
+    (corpus / "t.txt").write_text("s00/u0 new/u0\n")
+    out = prepare(corpus, tmp_path / "x", **GIVEN)
+    assert read_trials(out / "trials" / "t.txt").is_target is None
+    assert len(read_set(out, "test")) == 61
+    (corpus / "t.txt").write_text("0 s00/u0 new/u0\n")
+    with pytest.raises(RecipeError, match=r"new \(1\).*min_utterances"):
+        prepare(corpus, tmp_path / "y", **GIVEN)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_lists_of_one_kind_are_said_and_kept(corpus, tmp_path, caplog, label):
+    (corpus / "t.txt").write_text(f"{label} s00/u0 s0{1 - label}/u1\n" * 2)
+    out = prepare(corpus, tmp_path / "x", **GIVEN)
+    kind = "non-target" if label else "target"
+    assert f"trial list t: no {kind} trials: 2 trials are scored, and have no figures" in caplog.text
+    assert len(read_trials(out / "trials" / "t.txt")) == 2
+
+
+def test_a_list_of_no_form_is_refused_before_any_file_is_opened(corpus, tmp_path):
+    (corpus / "t.txt").write_text("a b c d\n")
+    with pytest.raises(RecipeError, match=r"t.txt:1: malformed trial 'a b c d'"):
+        folder.list_units(Settings(**GIVEN), {"corpus": str(corpus)})
+
+
+def test_columns_of_a_list_that_say_nothing_are_named(corpus, tmp_path, caplog):
+    (corpus / "t.tsv").write_text("modelid\tsegmentid\tside\ttargettype\tgender\ns00/u0\ts00/u1.wav\ta\ttarget\tf\n")
+    with caplog.at_level("INFO", logger="prepare"):
+        out = prepare(corpus, tmp_path / "x", trials="t.tsv", split="test")
+    assert "t.tsv: its columns 'gender' are not used" in caplog.text
+    assert (out / "trials" / "t.txt").read_text() == "1 s00/u0 s00/u1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "words"),
+    [
+        ("1 /elsewhere/wav/s00/u0.wav /elsewhere/wav/s00/u1.wav\n", {}, "--set prepare.trials_root=/elsewhere/wav"),
+        ("1 u0 u1\n", {}, "lack 's../', which ids begin with: --set prepare.trials_root=s.."),
+        ("1 speaker u1\n", {}, "if it is a model of several utterances: --set prepare.enrolment=FILE"),
+        ("1 s00/u0 s00/u1\n1 s01/u0 s02/u0\n", {}, r"t.txt:2: 1 of 2 labels contradict"),
+    ],
+)
+def test_what_is_wrong_with_names_is_said_with_the_setting_that_repairs_it(corpus, tmp_path, text, changes, words):
+    (corpus / "t.txt").write_text(text)
+    with pytest.raises(RecipeError, match=words):
+        prepare(corpus, tmp_path / "x", **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("front", "root"), [("/elsewhere/wav/", "/elsewhere/wav"), ("wav/", "wav"), ("{corpus}/", ""), ("corpus/", ""), ("./", "")]
+)
+def test_names_may_begin_with_the_folder_of_the_recordings(corpus, tmp_path, front, root):
+    front = front.format(corpus=corpus)
+    (corpus / "t.txt").write_text(f"1 {front}s00/u0.wav {front}s00/u1.sph\n")
+    out = prepare(corpus, tmp_path / "x", trials_root=root, **GIVEN)
+    assert (out / "trials" / "t.txt").read_text() == "1 s00/u0 s00/u1\n"
+
+
+def test_trials_of_what_is_trained_on_are_refused_with_its_set(corpus, tmp_path):
+    (corpus / "t.txt").write_text("".join(f"1 s{n:02d}/u0.wav s{n:02d}/u1.wav\n" for n in range(12)))
+    with pytest.raises(
+        RecipeError, match=r"t.txt:\d+: .*is in the set '(train|dev)': trials are of test data; .*prepare.split=test"
+    ):
+        prepare(corpus, tmp_path / "x", trials="t.txt")
+
+
+def test_labels_of_recordings_of_nobody_known_say_why_they_contradict(corpus, tmp_path):
+    (corpus / "wav.scp").write_text("a s00/u0.wav\nb s00/u1.wav\n")
+    (corpus / "utt2spk").write_text("a a\nb b\n")
+    (corpus / "t.txt").write_text("1 a b\n")
+    with pytest.raises(RecipeError, match="contradict the corpus.*nobody says who speaks in them"):
+        prepare(corpus, tmp_path / "x", min_utterances=1, **GIVEN)
+    (corpus / "t.txt").write_text("a b\n")
+    assert (prepare(corpus, tmp_path / "y", **GIVEN) / "trials" / "t.txt").read_text() == "- a b\n"
