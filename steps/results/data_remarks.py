@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steps.data.list_summary import FEW
@@ -41,6 +41,34 @@ def set_remarks(sets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
         text = f"holds nothing above {heard[low] / 1000:.1f} kHz, the set {high} holds up to {heard[high] / 1000:.1f} kHz"
         remarks.append((low, f"{text}: other channels are tested than are trained on"))
     return remarks
+
+
+def equal_remarks(groups: Sequence[Sequence[tuple[str, str, str]]]) -> list[str]:
+    """Return what is to be said of recordings that are equal: under one speaker, under several, and in several sets.
+
+    Args:
+        groups: of equal utterances, each as (id, speaker, set).
+    """
+    groups = [group for group in groups if len(group) > 1]
+    others = [group for group in groups if len({speaker for _, speaker, _ in group}) > 1]
+    apart = [group for group in groups if len({name for *_, name in group}) > 1]
+    remarks = []
+    if len(groups) > len(others):
+        alone = next(group for group in groups if group not in others)
+        num = sum(map(len, groups)) - sum(map(len, others))
+        remarks.append(f"{num:,} recordings are equal to another of the same speaker ({_shown(alone)}): they count twice")
+    if others:
+        num = sum(map(len, others))
+        text = "a wrong label, or one recording given to two people"
+        remarks.append(f"{num:,} recordings are equal to one of ANOTHER speaker ({_shown(others[0])}): {text}")
+    if apart:
+        names = " and ".join(sorted({name for group in apart for *_, name in group}))
+        remarks.append(f"{sum(map(len, apart)):,} recordings are equal across the sets {names} ({_shown(apart[0])})")
+    return remarks
+
+
+def _shown(group: Sequence[tuple[str, str, str]]) -> str:
+    return " = ".join(name for name, *_ in group[:2]) + (" ..." if len(group) > 2 else "")
 
 
 def rate_remarks(sets: Mapping[str, Mapping[str, Any]], sampling_rate: int) -> list[tuple[str, str]]:

@@ -84,6 +84,19 @@ def test_remarks_say_numbers_and_the_list(manifests):
     assert not [line for line in lines if str(manifests.parent.parent) in line]
 
 
+def test_equal_recordings_are_said_by_whose_they_are_and_where(manifests):
+    write_groups(
+        manifests, [["test00/0", "test00/1"], ["test01/0", "test02/0", "gone"], ["test03/0", "train00/0"], ["gone", "test03/1"]]
+    )
+    texts = [text for kind, _, text in summary(manifests)["remarks"] if kind == "speech"]
+    assert texts == [
+        "2 recordings are equal to another of the same speaker (test00/0 = test00/1): they count twice",
+        "4 recordings are equal to one of ANOTHER speaker (test01/0 = test02/0): a wrong label, or one recording given to two "
+        "people",
+        "2 recordings are equal across the sets test and train (test03/0 = train00/0)",
+    ]
+
+
 def test_the_same_manifests_have_the_same_summary(manifests):
     assert summary(manifests) == summary(manifests)
 
