@@ -106,6 +106,8 @@ def list_remarks(found: Mapping[str, Any], *, is_made: bool) -> list[str]:
 
 def few_remarks(found: Mapping[str, Any]) -> list[str]:
     """Return that a list has too few speakers or target trials for an interval, if so."""
+    if found["unlabelled"]:
+        return []
     few = [f"{found[what]} {name}" for what, name in (("target", "target trials"), ("speakers", "speakers")) if found[what] < FEW]
     return [f"only {' and '.join(few)}: too few to tell (an interval needs {FEW} of both)"] if few else []
 
@@ -119,7 +121,7 @@ def _rates(found: Mapping[str, Any]) -> str:
 
 
 def _pair_remarks(found: Mapping[str, Any]) -> list[str]:
-    num = found["target"] + found["nontarget"]
+    num = found["target"] + found["nontarget"] + found["unlabelled"]
     remarks = []
     if found["with_itself"]:
         remarks.append(
@@ -135,7 +137,7 @@ def _pair_remarks(found: Mapping[str, Any]) -> list[str]:
 
 
 def _side_remarks(found: Mapping[str, Any]) -> list[str]:
-    num = found["target"] + found["nontarget"]
+    num = found["target"] + found["nontarget"] + found["unlabelled"]
     remarks = []
     if found["enrolled_and_tested"]:
         remarks.append(

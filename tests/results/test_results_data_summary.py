@@ -1,6 +1,7 @@
 """summary.json: read from manifests as they are written, said in words and tables."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,6 +124,24 @@ def test_a_list_of_targets_only_is_summarised(manifests):
     assert summary(manifests)["lists"]["targets"]["design"]["factors"] == {}
 
 
+def test_a_list_without_labels_has_no_kinds_and_no_design(manifests, monkeypatch):
+    (manifests / "trials" / "models.txt").unlink()
+    pairs = SimpleNamespace(ids=["test00/0", "test01/0", "test02/0"], enrol_P=np.array([0, 0, 1]), test_P=np.array([1, 1, 0]))
+    pairs.is_target = None
+    monkeypatch.setattr("steps.results.data_summary.read_trial_index", lambda path: pairs)
+    found = summary(manifests, makes_lists=True)
+    numbers = found["lists"]["pairs"]
+    assert (numbers["target"], numbers["nontarget"], numbers["unlabelled"]) == (0, 0, 3)
+    assert (numbers["doubled"], numbers["mirrored"], numbers["nontarget_genders"]) == (1, 1, {})
+    assert numbers["design"] == {"factors": {}, "drift": {}}
+    lines = [line for line in remark_lines(found) if line.startswith("list pairs: ")]
+    assert lines[0] == "list pairs: 1 of 3 trials are there a second time, and count twice"
+    assert not [line for line in lines if "too few" in line]
+    shown = dict(zip(data_tables(found)[1].columns, data_tables(found)[1].rows[0], strict=True))
+    assert shown["No label"] == "3"
+    assert "Target" not in shown
+
+
 def test_folders_are_looked_at_only_where_they_say_who_speaks(manifests):
     assert not [kind for kind, _, _ in summary(manifests)["remarks"] if kind == "speakers"]
     for name in ("train", "test"):
@@ -185,7 +204,7 @@ def test_bands_that_the_rate_does_not_tell_are_said(train, test, said):
     ],
 )
 def test_few_trials_or_speakers_are_too_few_to_tell(target, speakers, text):
-    found = few_remarks({"target": target, "speakers": speakers})
+    found = few_remarks({"target": target, "speakers": speakers, "unlabelled": 0})
     assert len(found) == (text is not None)
     assert not found or found[0].startswith(text)
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from steps.results.figures import one_line
 from steps.tables.comparison import paired_table
 from steps.tables.document import render_markdown
 from steps.tables.results import comparison_table, corpus_matrices, decision_tables, pooled_table
@@ -90,19 +89,6 @@ def test_test_speakers_stand_beside_the_error_rate():
     place = table.columns.index("Test speakers")
     assert table.columns[place - 1] == "EER % [95% interval]"
     assert table.rows[0][place] == "5"
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ({"num_target": 1, "num_speakers": 8}, "EER 5.00 % [too few to tell: 1 targets, 8 speakers]"),
-        ({"num_speakers": 8}, "EER 5.00 % [too few to tell: 8 speakers]"),
-        ({}, "EER 5.00 % [4.00, 6.00]"),
-    ],
-)
-def test_the_log_of_stage_6_says_it_too(counts, text):
-    assert one_line(figures(**counts)).startswith(f"{text}, ")
-    assert one_line(figures(num_speakers=5)).endswith("200 target and 300 non-target trials of 5 speakers")
 
 
 def test_results_show_the_data_once_for_the_systems_that_share_it():
