@@ -15,7 +15,6 @@ FACTORS = {
     "session": "being of one session", "corpus": "being of one sub-corpus", "gender": "being of one gender",
 }  # fmt: skip
 _ADVICE = {  # what makes other lists, where lists are made
-    "recording": "prepare.cross_session=true",
     "session": "prepare.cross_session=true",
     "corpus": "prepare.within_corpus=true",
     "gender": "'prepare.made_trials=[\"same_gender\"]'",
@@ -144,7 +143,7 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
             f"{found['enrolled_and_tested']:,} of {num:,} trials test a model with an utterance that it was enrolled with, which "
             "makes the error rates too low"
         )
-    if found["models"] and found["tests_that_enrol"]:
+    if found["tests_that_enrol"]:
         remarks.append(f"{found['tests_that_enrol']:,} of {found['tested']:,} test utterances are also enrolled, in some model")
     sessions = found["target_sessions"]
     if sessions["same"]:
@@ -154,7 +153,7 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
         remarks.append(f"{found['one_file']:,} of {num:,} trials compare two parts of one file")
     if found["equal_content"]:
         remarks.append(f"{found['equal_content']:,} of {num:,} trials compare recordings that are equal to the last bit")
-    if found["speakers_in_one_trial"]:
+    if found["speakers_in_one_trial"] and not found["unlabelled"]:  # without labels nobody need say who speaks
         of = f"{found['speakers_in_one_trial']:,} of {found['speakers_enrolled']:,}"
         remarks.append(f"{of} enrolled speakers are in one trial only")
     return remarks

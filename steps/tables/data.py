@@ -54,7 +54,7 @@ def lists_table(summary: Summary) -> Table:
 def design_table(summary: Summary) -> Table:
     """Return the EER of each factor of each list, and how the share of target trials drifts."""
     columns = ("List", *_FACTORS.values(), *(f"Targets % {drift}" for drift in _DRIFTS.values()))
-    rows = tuple(_design_row(name, found["design"]) for name, found in summary["lists"].items())
+    rows = tuple(_design_row(name, found["design"]) for name, found in summary["lists"].items() if any(found["design"].values()))
     title = "What besides the voice tells trials apart"
     return without_empty_columns(Table(title=title, columns=columns, rows=rows, num_left=1, note=_DESIGN_NOTE))
 

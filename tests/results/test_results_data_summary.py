@@ -136,7 +136,8 @@ def test_a_list_without_labels_has_no_kinds_and_no_design(manifests, monkeypatch
     assert numbers["design"] == {"factors": {}, "drift": {}}
     lines = [line for line in remark_lines(found) if line.startswith("list pairs: ")]
     assert lines[0] == "list pairs: 1 of 3 trials are there a second time, and count twice"
-    assert not [line for line in lines if "too few" in line]
+    assert not [line for line in lines if "too few" in line or "in one trial only" in line]
+    assert [table.title for table in data_tables(found)] == ["Sets", "Trial lists"]
     shown = dict(zip(data_tables(found)[1].columns, data_tables(found)[1].rows[0], strict=True))
     assert shown["No label"] == "3"
     assert "Target" not in shown
