@@ -19,10 +19,10 @@ FEW = 20  # target trials or speakers; of fewer an interval is too narrow to bel
 def summarise_list(trials: TrialIndex, sides: ListSides, utterances: Utterances, equal_N: np.ndarray) -> dict[str, Any]:
     """Return the numbers of a list.
 
-    `target`, `nontarget`, `missing` (trials without recordings); `speakers`, `enrolled`, `models` (of them of several
-    utterances), `tested`; `target_genders` {"f", "m", ""} and `nontarget_genders` {"f-f", "f-m", "m-m", ""} with trials;
-    `target_sessions` {"same", "other"} where both sides' are documented; `across_corpora`; `one_file`, trials of two parts
-    of a file; and from `pair_faults` and `side_faults` what is odd.
+    `target`, `nontarget`, `unlabelled`, `missing` (trials without recordings); `speakers`, `enrolled`, `models` (of them of
+    several utterances), `tested`; `target_genders` {"f", "m", ""} and `nontarget_genders` {"f-f", "f-m", "m-m", ""} with
+    trials; `target_sessions` {"same", "other"} where both sides' are documented; `across_corpora`; `one_file`, trials of two
+    parts of a file; and from `pair_faults` and `side_faults` what is odd.
 
     Args:
         trials: the list.
@@ -36,6 +36,7 @@ def summarise_list(trials: TrialIndex, sides: ListSides, utterances: Utterances,
     return {
         "target": trials.num_target,
         "nontarget": trials.num_nontarget,
+        "unlabelled": 0,
         "missing": sides.num_missing,
         "speakers": len(np.unique(both)),
         "enrolled": len(sides.names),
@@ -48,6 +49,18 @@ def summarise_list(trials: TrialIndex, sides: ListSides, utterances: Utterances,
         **pair_faults(trials),
         **side_faults(sides, speaker_M, equal_N),
     }
+
+
+def without_labels(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a list that has no labels, made as if all its trials were non-target: `unlabelled` counts them."""
+    nothing = {
+        "target": 0,
+        "nontarget": 0,
+        "target_genders": {},
+        "nontarget_genders": {},
+        "target_sessions": {"same": 0, "other": 0},
+    }
+    return found | nothing | {"unlabelled": found["nontarget"]}
 
 
 def pair_faults(trials: TrialIndex) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steps.data.list_summary import FEW
@@ -15,7 +15,6 @@ FACTORS = {
     "session": "being of one session", "corpus": "being of one sub-corpus", "gender": "being of one gender",
 }  # fmt: skip
 _ADVICE = {  # what makes other lists, where lists are made
-    "recording": "prepare.cross_session=true",
     "session": "prepare.cross_session=true",
     "corpus": "prepare.within_corpus=true",
     "gender": "'prepare.made_trials=[\"same_gender\"]'",
@@ -41,6 +40,34 @@ def set_remarks(sets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
         text = f"holds nothing above {heard[low] / 1000:.1f} kHz, the set {high} holds up to {heard[high] / 1000:.1f} kHz"
         remarks.append((low, f"{text}: other channels are tested than are trained on"))
     return remarks
+
+
+def equal_remarks(groups: Sequence[Sequence[tuple[str, str, str]]]) -> list[str]:
+    """Return what is to be said of recordings that are equal: under one speaker, under several, and in several sets.
+
+    Args:
+        groups: of equal utterances, each as (id, speaker, set).
+    """
+    groups = [group for group in groups if len(group) > 1]
+    others = [group for group in groups if len({speaker for _, speaker, _ in group}) > 1]
+    apart = [group for group in groups if len({name for *_, name in group}) > 1]
+    remarks = []
+    if len(groups) > len(others):
+        alone = next(group for group in groups if group not in others)
+        num = sum(map(len, groups)) - sum(map(len, others))
+        remarks.append(f"{num:,} recordings are equal to another of the same speaker ({_shown(alone)}): they count twice")
+    if others:
+        num = sum(map(len, others))
+        text = "a wrong label, or one recording given to two people"
+        remarks.append(f"{num:,} recordings are equal to one of ANOTHER speaker ({_shown(others[0])}): {text}")
+    if apart:
+        names = " and ".join(sorted({name for group in apart for *_, name in group}))
+        remarks.append(f"{sum(map(len, apart)):,} recordings are equal across the sets {names} ({_shown(apart[0])})")
+    return remarks
+
+
+def _shown(group: Sequence[tuple[str, str, str]]) -> str:
+    return " = ".join(name for name, *_ in group[:2]) + (" ..." if len(group) > 2 else "")
 
 
 def rate_remarks(sets: Mapping[str, Mapping[str, Any]], sampling_rate: int) -> list[tuple[str, str]]:
@@ -78,6 +105,8 @@ def list_remarks(found: Mapping[str, Any], *, is_made: bool) -> list[str]:
 
 def few_remarks(found: Mapping[str, Any]) -> list[str]:
     """Return that a list has too few speakers or target trials for an interval, if so."""
+    if found["unlabelled"]:
+        return []
     few = [f"{found[what]} {name}" for what, name in (("target", "target trials"), ("speakers", "speakers")) if found[what] < FEW]
     return [f"only {' and '.join(few)}: too few to tell (an interval needs {FEW} of both)"] if few else []
 
@@ -91,7 +120,7 @@ def _rates(found: Mapping[str, Any]) -> str:
 
 
 def _pair_remarks(found: Mapping[str, Any]) -> list[str]:
-    num = found["target"] + found["nontarget"]
+    num = found["target"] + found["nontarget"] + found["unlabelled"]
     remarks = []
     if found["with_itself"]:
         remarks.append(
@@ -107,14 +136,14 @@ def _pair_remarks(found: Mapping[str, Any]) -> list[str]:
 
 
 def _side_remarks(found: Mapping[str, Any]) -> list[str]:
-    num = found["target"] + found["nontarget"]
+    num = found["target"] + found["nontarget"] + found["unlabelled"]
     remarks = []
     if found["enrolled_and_tested"]:
         remarks.append(
             f"{found['enrolled_and_tested']:,} of {num:,} trials test a model with an utterance that it was enrolled with, which "
             "makes the error rates too low"
         )
-    if found["models"] and found["tests_that_enrol"]:
+    if found["tests_that_enrol"]:
         remarks.append(f"{found['tests_that_enrol']:,} of {found['tested']:,} test utterances are also enrolled, in some model")
     sessions = found["target_sessions"]
     if sessions["same"]:
@@ -124,7 +153,7 @@ def _side_remarks(found: Mapping[str, Any]) -> list[str]:
         remarks.append(f"{found['one_file']:,} of {num:,} trials compare two parts of one file")
     if found["equal_content"]:
         remarks.append(f"{found['equal_content']:,} of {num:,} trials compare recordings that are equal to the last bit")
-    if found["speakers_in_one_trial"]:
+    if found["speakers_in_one_trial"] and not found["unlabelled"]:  # without labels nobody need say who speaks
         of = f"{found['speakers_in_one_trial']:,} of {found['speakers_enrolled']:,}"
         remarks.append(f"{of} enrolled speakers are in one trial only")
     return remarks

@@ -13,13 +13,13 @@ from steps.core.files import read_json
 from steps.data.enrolment import read_models
 from steps.data.folder_remarks import folder_remarks, is_tree
 from steps.data.list_sides import list_sides
-from steps.data.list_summary import summarise_list
+from steps.data.list_summary import summarise_list, without_labels
 from steps.data.listening import Listener, spread_rows
 from steps.data.manifests import Utterances, audio_root, has_set, read_roots, read_set
 from steps.data.same_content import content_codes, read_groups
-from steps.data.score_files import read_trial_index
+from steps.data.score_files import TrialIndex, read_trial_index
 from steps.data.set_summary import summarise_set
-from steps.results.data_remarks import SPEECH_SETS, few_remarks, list_remarks, set_remarks
+from steps.results.data_remarks import SPEECH_SETS, equal_remarks, few_remarks, list_remarks, set_remarks
 from steps.results.list_design import list_design
 
 FILE = "summary.json"
@@ -54,7 +54,9 @@ def summarise(manifests: Path, site: Mapping[str, str], reading: Reading) -> dic
         found["sets"][name] = summarise_set(utterances) | (_band(listeners[name], utterances) if name in listeners else {})
     for name, path, set_name in (each for each in _lists(manifests) if each[-1] in sets):
         found["lists"][name] = _of_list(name, path, set_name, sets[set_name], listeners[set_name], read_groups(manifests))
-    found["remarks"] = _remarks(found, {name: sets[name] for name in listeners}, listeners, reading)
+    speech = {name: sets[name] for name in listeners}
+    said = [["speech", "recordings", text] for text in equal_remarks(_equal(read_groups(manifests), speech))]
+    found["remarks"] = said + _remarks(found, speech, listeners, reading)
     return found
 
 
@@ -67,15 +69,33 @@ def _lists(manifests: Path) -> list[tuple[str, Path, str]]:
 def _of_list(
     name: str, path: Path, set_name: str, utterances: Utterances, listener: Listener, equal: list[list[str]]
 ) -> dict[str, Any]:
-    trials, enrolment = read_trial_index(path), path.parent.parent / "enrolment" / path.name
+    listed, enrolment = read_trial_index(path), path.parent.parent / "enrolment" / path.name
+    has_labels = listed.is_target is not None
+    labels = listed.is_target if has_labels else np.zeros(len(listed.enrol_P), dtype=bool)
+    trials = TrialIndex(listed.ids, listed.enrol_P, listed.test_P, labels)
     models = read_models(enrolment) if set_name == "test" and enrolment.is_file() else {}
     sides = list_sides(trials, models, utterances)
     numbers = summarise_list(trials, sides, utterances, content_codes(equal, utterances))
+    if not has_labels:
+        return {"set": set_name, **without_labels(numbers), "design": {"factors": {}, "drift": {}}}
     return {"set": set_name, **numbers, "design": list_design(name, sides, utterances, listener)}
 
 
 def _listener(manifests: Path, site: Mapping[str, str], name: str, utterances: Utterances) -> Listener:
     return Listener(utterances, audio_root(name, manifests, site))
+
+
+def _equal(groups: list[list[str]], speech: Mapping[str, Utterances]) -> list[list[tuple[str, str, str]]]:
+    """(id, speaker, set) of the utterances of each group; those that are in no set are left out."""
+    return [
+        [
+            (name, utterances.speakers[row], set_name)
+            for name in group
+            for set_name, utterances in speech.items()
+            if (row := utterances.ids.find(name)) >= 0
+        ]
+        for group in groups
+    ]
 
 
 def _band(listener: Listener, utterances: Utterances) -> dict[str, Any]:

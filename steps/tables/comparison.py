@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steps.tables.results import Record, cost, interval, list_names, per_cent, pooled_lists
+from steps.tables.results import TOO_FEW, Record, cost, interval, is_few, list_names, per_cent, pooled_lists
 from steps.tables.table import Table, without_empty_columns
 
 _NOTE = (
@@ -32,7 +32,7 @@ def paired_table(records: Sequence[Record], reference: str) -> Table:
             found = record.get("comparison") or {}
             current = (reference, fingerprints.get(reference))
             if (found.get("reference"), found.get("reference_fingerprint")) == current and name in found["trials"]:
-                rows.append((name, record["system"], *_paired_cells(found["trials"][name])))
+                rows.append((name, record["system"], *_paired_cells(found["trials"][name], record["trials"].get(name, {}))))
                 replicates.add(found["replicates"])
     columns = ("List", "System", "EER %", "Difference", "95% interval", "p", "p (Holm)", "Trials")
     draws = " or ".join(f"{number:,}" for number in sorted(replicates))
@@ -66,13 +66,14 @@ def calibration_table(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Tab
     return without_empty_columns(table)
 
 
-def _paired_cells(found: Mapping[str, Any]) -> tuple[str | None, ...]:
-    eer = found["eer"]
+def _paired_cells(found: Mapping[str, Any], figures: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """The cells of a comparison on a list whose figures these are: of few speakers neither an interval nor a p-value tells."""
+    eer, few = found["eer"], is_few(figures)
     return (
         per_cent(eer["value"]),
         per_cent(eer["difference"], sign=True),
-        interval(eer["ci95"]),
-        probability(eer["p_value"]),
-        probability(eer.get("p_holm")),
+        f"[{TOO_FEW}]" if few else interval(eer["ci95"]),
+        None if few else probability(eer["p_value"]),
+        None if few else probability(eer.get("p_holm")),
         f"{found['num_trials']:,}",
     )

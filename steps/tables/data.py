@@ -44,8 +44,8 @@ def sets_table(summary: Summary) -> Table:
 def lists_table(summary: Summary) -> Table:
     """Return how many trials of which kind each list holds."""
     columns = (
-        "List", "Target", "of f", "of m", "in one session", "Non-target", "f-f", "f-m", "m-m", "across corpora", "Speakers",
-        "Enrolled", "of them models", "Tested", "Mirrored pairs", "Doubled", "With itself", "Without recordings",
+        "List", "Target", "of f", "of m", "in one session", "Non-target", "f-f", "f-m", "m-m", "No label", "across corpora",
+        "Speakers", "Enrolled", "of them models", "Tested", "Mirrored pairs", "Doubled", "With itself", "Without recordings",
     )  # fmt: skip
     rows = tuple(_list_row(name, found) for name, found in summary["lists"].items())
     return without_empty_columns(Table(title="Trial lists", columns=columns, rows=rows, num_left=1))
@@ -54,7 +54,7 @@ def lists_table(summary: Summary) -> Table:
 def design_table(summary: Summary) -> Table:
     """Return the EER of each factor of each list, and how the share of target trials drifts."""
     columns = ("List", *_FACTORS.values(), *(f"Targets % {drift}" for drift in _DRIFTS.values()))
-    rows = tuple(_design_row(name, found["design"]) for name, found in summary["lists"].items())
+    rows = tuple(_design_row(name, found["design"]) for name, found in summary["lists"].items() if any(found["design"].values()))
     title = "What besides the voice tells trials apart"
     return without_empty_columns(Table(title=title, columns=columns, rows=rows, num_left=1, note=_DESIGN_NOTE))
 
@@ -100,11 +100,12 @@ def _list_row(name: str, found: Mapping[str, Any]) -> tuple[str | None, ...]:
     target, nontarget, sessions = found["target_genders"], found["nontarget_genders"], found["target_sessions"]
     return (
         name,
-        f"{found['target']:,}",
+        f"{found['target']:,}" if not found["unlabelled"] else None,
         *(_count(target.get(gender)) for gender in ("f", "m")),
         f"{sessions['same']:,}" if sum(sessions.values()) else None,
-        f"{found['nontarget']:,}",
+        f"{found['nontarget']:,}" if not found["unlabelled"] else None,
         *(_count(nontarget.get(kind)) for kind in ("f-f", "f-m", "m-m")),
+        _count(found["unlabelled"]),
         _count(found["across_corpora"]),
         f"{found['speakers']:,}",
         f"{found['enrolled']:,}",

@@ -30,7 +30,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steps.tables.results import Published, comparison_table, cost, interval, list_names, per_cent, pooled_lists
+from steps.tables.results import TOO_FEW, Published, comparison_table, cost, interval, is_few, list_names, per_cent, pooled_lists
 from steps.tables.table import Table
 
 Sweep = Mapping[str, Any]
@@ -250,7 +250,9 @@ def _cell(point: Mapping[str, Any], figure: str, name: str) -> str | None:
         return f"{value:,}"
     if not is_rate(figure):
         return cost(value)
-    return f"{per_cent(value)} {interval(bounds)}" if bounds else per_cent(value)
+    few = not is_of_tasks(figure) and is_few(point["trials"].get(name, {}))
+    shown = f"[{TOO_FEW}]" if few else interval(bounds)
+    return f"{per_cent(value)} {shown}" if bounds else per_cent(value)
 
 
 def _mean_cell(values: Sequence[float], rate: bool) -> str:

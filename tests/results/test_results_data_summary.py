@@ -1,6 +1,7 @@
 """summary.json: read from manifests as they are written, said in words and tables."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,6 +85,19 @@ def test_remarks_say_numbers_and_the_list(manifests):
     assert not [line for line in lines if str(manifests.parent.parent) in line]
 
 
+def test_equal_recordings_are_said_by_whose_they_are_and_where(manifests):
+    write_groups(
+        manifests, [["test00/0", "test00/1"], ["test01/0", "test02/0", "gone"], ["test03/0", "train00/0"], ["gone", "test03/1"]]
+    )
+    texts = [text for kind, _, text in summary(manifests)["remarks"] if kind == "speech"]
+    assert texts == [
+        "2 recordings are equal to another of the same speaker (test00/0 = test00/1): they count twice",
+        "4 recordings are equal to one of ANOTHER speaker (test01/0 = test02/0): a wrong label, or one recording given to two "
+        "people",
+        "2 recordings are equal across the sets test and train (test03/0 = train00/0)",
+    ]
+
+
 def test_the_same_manifests_have_the_same_summary(manifests):
     assert summary(manifests) == summary(manifests)
 
@@ -108,6 +122,25 @@ def test_a_list_of_recordings_that_are_all_gone_is_summarised(manifests):
 def test_a_list_of_targets_only_is_summarised(manifests):
     write_trials(manifests / "trials" / "targets.txt", Trials(["test00/0"], ["test00/1"], np.array([True])))
     assert summary(manifests)["lists"]["targets"]["design"]["factors"] == {}
+
+
+def test_a_list_without_labels_has_no_kinds_and_no_design(manifests, monkeypatch):
+    (manifests / "trials" / "models.txt").unlink()
+    pairs = SimpleNamespace(ids=["test00/0", "test01/0", "test02/0"], enrol_P=np.array([0, 0, 1]), test_P=np.array([1, 1, 0]))
+    pairs.is_target = None
+    monkeypatch.setattr("steps.results.data_summary.read_trial_index", lambda path: pairs)
+    found = summary(manifests, makes_lists=True)
+    numbers = found["lists"]["pairs"]
+    assert (numbers["target"], numbers["nontarget"], numbers["unlabelled"]) == (0, 0, 3)
+    assert (numbers["doubled"], numbers["mirrored"], numbers["nontarget_genders"]) == (1, 1, {})
+    assert numbers["design"] == {"factors": {}, "drift": {}}
+    lines = [line for line in remark_lines(found) if line.startswith("list pairs: ")]
+    assert lines[0] == "list pairs: 1 of 3 trials are there a second time, and count twice"
+    assert not [line for line in lines if "too few" in line or "in one trial only" in line]
+    assert [table.title for table in data_tables(found)] == ["Sets", "Trial lists"]
+    shown = dict(zip(data_tables(found)[1].columns, data_tables(found)[1].rows[0], strict=True))
+    assert shown["No label"] == "3"
+    assert "Target" not in shown
 
 
 def test_folders_are_looked_at_only_where_they_say_who_speaks(manifests):
@@ -172,7 +205,7 @@ def test_bands_that_the_rate_does_not_tell_are_said(train, test, said):
     ],
 )
 def test_few_trials_or_speakers_are_too_few_to_tell(target, speakers, text):
-    found = few_remarks({"target": target, "speakers": speakers})
+    found = few_remarks({"target": target, "speakers": speakers, "unlabelled": 0})
     assert len(found) == (text is not None)
     assert not found or found[0].startswith(text)
 

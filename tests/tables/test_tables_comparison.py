@@ -6,7 +6,7 @@ from steps.tables.comparison import calibration_table, paired_table, probability
 
 
 def _record(system, comparison=None, fingerprint="f", lists=("o", "o-sea")):
-    figures = {"num_target": 10, "num_nontarget": 20}
+    figures = {"num_target": 100, "num_nontarget": 20}
     record = {"system": system, "fingerprint": fingerprint, "trials": {name: figures for name in lists}}
     return record | ({"comparison": comparison} if comparison else {})
 

@@ -3,7 +3,7 @@
 from steps.tables.document import render_markdown
 
 FIGURES = {
-    "num_target": 10, "num_nontarget": 20, "num_missing": 0, "eer": 0.1, "eer_rocch": 0.09, "eer_ci95": [0.05, 0.2],
+    "num_target": 100, "num_nontarget": 200, "num_missing": 0, "eer": 0.1, "eer_rocch": 0.09, "eer_ci95": [0.05, 0.2],
     "min_dcf": {"0.01": 0.5}, "act_dcf": None, "cllr": None, "min_cllr": 0.2,
 }  # fmt: skip
 EER = {"value": 0.1, "difference": 0.02, "ci95": [0.01, 0.03], "p_value": 0.01, "p_holm": 0.02}

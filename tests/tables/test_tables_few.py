@@ -2,9 +2,11 @@
 
 import pytest
 
-from steps.results.figures import one_line
+from steps.tables.comparison import paired_table
 from steps.tables.document import render_markdown
 from steps.tables.results import comparison_table, corpus_matrices, decision_tables, pooled_table
+from steps.tables.sweep import sweep_tables
+from steps.tables.table import to_text
 
 SUMMARY = {
     "sets": {
@@ -59,24 +61,34 @@ def test_every_table_of_lists_says_too_few_to_tell(counts, shown):
     assert accuracy == ("90.00 [80.00, 95.00]" if "4.00" in shown else f"90.00 {shown}")
 
 
+def test_a_paired_difference_and_a_point_of_a_sweep_say_it_too():
+    eer = {"value": 0.05, "difference": 0.01, "ci95": [0.0, 0.02], "p_value": 0.5, "p_holm": 0.5}
+    compared = {"reference": "a", "reference_fingerprint": "f", "replicates": 9, "trials": {"o": {"num_trials": 30, "eer": eer}}}
+    for num, shown in ((19, ("[too few to tell]", None)), (20, ("[0.00, 2.00]", "0.500"))):
+        table = paired_table([record("a"), record("b", num_speakers=num) | {"comparison": compared}], "a")
+        assert (cell(table, "95% interval"), cell(table, "p")) == shown
+        point = {"values": ["1"], "trials": {"o": figures(num_speakers=num)}}
+        sweep = {
+            "name": "s",
+            "recipe": "demo",
+            "title": "S",
+            "form": "table",
+            "note": "",
+            "command": "",
+            "commit": "c",
+            "dirty": False,
+        }
+        sweep |= {"date": "2025-01-01", "axes": [{"name": "x", "values": ["1"]}], "points": [point]}
+        text = "".join(map(to_text, sweep_tables(sweep | {"lists": ["o"], "figures": ["eer"]})))
+        assert ("5.00 [too few to tell]" in text) == (num == 19)
+        assert ("5.00 [4.00, 6.00]" in text) == (num == 20)
+
+
 def test_test_speakers_stand_beside_the_error_rate():
     table = pooled_table([record(num_speakers=5)])
     place = table.columns.index("Test speakers")
     assert table.columns[place - 1] == "EER % [95% interval]"
     assert table.rows[0][place] == "5"
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ({"num_target": 1, "num_speakers": 8}, "EER 5.00 % [too few to tell: 1 targets, 8 speakers]"),
-        ({"num_speakers": 8}, "EER 5.00 % [too few to tell: 8 speakers]"),
-        ({}, "EER 5.00 % [4.00, 6.00]"),
-    ],
-)
-def test_the_log_of_stage_6_says_it_too(counts, text):
-    assert one_line(figures(**counts)).startswith(f"{text}, ")
-    assert one_line(figures(num_speakers=5)).endswith("200 target and 300 non-target trials of 5 speakers")
 
 
 def test_results_show_the_data_once_for_the_systems_that_share_it():

@@ -9,7 +9,7 @@ from steps.tables.sweep import check_sweep, figure_name, is_rate, merged, point_
 
 
 def _figures(eer):
-    return {"eer": eer, "eer_ci95": [eer - 0.01, eer + 0.01], "min_dcf": {"0.01": 10 * eer}, "num_target": 3, "num_nontarget": 4}
+    return {"eer": eer, "eer_ci95": [eer - 0.01, eer + 0.01], "min_dcf": {"0.01": 10 * eer}, "num_target": 30, "num_nontarget": 4}
 
 
 def _point(eer, *values, **more):
