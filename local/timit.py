@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from local.listing.contradictions import Values
 from local.listing.corpus import UNIT_SETTINGS, inventory, list_units, merge, prepare_unit
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, find_file, read_text
@@ -177,8 +178,12 @@ def _long_enough(test: list[Utterance], what: str, setting: str) -> dict[str, li
 
 
 def _homes(every: Iterable[Row]) -> dict[str, str]:
-    """Return speaker -> TRAIN or TEST, in the order of paths."""
-    return {row.speaker: row.split for row in sorted(every, key=lambda row: row.path.upper())}
+    """Return speaker -> TRAIN or TEST, in the order of paths. Raises RecipeError for a speaker in both."""
+    values, ordered = Values(), sorted(every, key=lambda row: row.path.upper())
+    for row in ordered:
+        values.add("speaker", row.speaker, "the part", row.split, row.path)
+    values.check("TIMIT")
+    return {row.speaker: row.split for row in ordered}
 
 
 def _form(path: str, prefix: str) -> tuple[int, Row] | None:

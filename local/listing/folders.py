@@ -113,7 +113,7 @@ def _split_level(root: Path, paths: Iterable[str], layout: Layout) -> int | None
 def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Layout) -> int | None:
     """Return the first folder that is train or test (or dev) in every path, if a speaker's folder is beside it."""
     for level in range(min(map(len, folders)) - 1):
-        if {"train", "test"} <= {split_of(path[level]) for path in folders} <= set(SETS):
+        if {"train", "test"} <= {split_of(name) for name in {path[level] for path in folders}} <= set(SETS):
             return level
     first = {path[0] if path else "." for path in folders}
     if all(map(split_of, first)) and len({split_of(name) for name in first}) > 1 and max(map(len, folders)) == 1:
