@@ -196,6 +196,16 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path, caplog):
     assert "files that do not begin as audio does, not read: 1 x (no suffix), 1 x .doc, 1 x .md, 2 x .txt" in caplog.text
 
 
+def test_lists_beside_folders_that_are_not_read_are_named(tmp_path, caplog):
+    root = tmp_path / "c"
+    people(root, 2, 3)
+    for name, text in {"spk2gender": "s0 f\n", "list.csv": "path,speaker\n", "who.tsv": "speaker\tgender\ns0\tf\n"}.items():
+        (root / name).write_text(text)
+    prepare(root, tmp_path / "x", metadata="who.tsv")
+    assert "not read, as there is no wav.scp: spk2gender; prepare.metadata takes genders" in caplog.text
+    assert "tables that are not read: list.csv; --set prepare.table=FILE takes one" in caplog.text
+
+
 def test_audio_that_libsndfile_cannot_read_is_a_problem_and_not_passed_over(tmp_path):
     root = tmp_path / "c"
     people(root, 2, 3)

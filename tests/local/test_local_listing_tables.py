@@ -98,6 +98,12 @@ def test_nemo_manifests_are_understood(corpus, tmp_path):
         prepare(corpus, tmp_path / "z", table="bad.json")
 
 
+def test_lists_of_wespeaker_are_understood(corpus, tmp_path):
+    lines = [json.dumps({"key": path[:-4], "wav": str(corpus / path), "spk": speaker}) for path, speaker in PATHS]
+    (corpus / "raw.list").write_text("\n".join(lines) + "\n")
+    assert found(prepare(corpus, tmp_path / "x", table="raw.list")) == PLAIN
+
+
 def test_speechbrain_counts_samples(corpus, tmp_path):
     lines = ["ID,duration,wav,start,stop,spk_id"]
     lines += [f"{path[:2]}-{path[3:5]},0.5,$data_root/{path},800,2800,{speaker}" for path, speaker in PATHS]
