@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import contents, files, folders, given_splits, kaldi, segments, tables
+from local.listing import files, first_bytes, folders, given_splits, kaldi, segments, tables
 from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, inventory, list_units, merge, prepare_unit
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
@@ -66,7 +66,7 @@ class Settings(CorpusSettings):
             return found + beside * (root / kaldi.WAV).is_file()
         if kaldi.folders(root):
             return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
-        return [*found, *contents.files_of(root).remarks(), *self._lists_beside(root)]
+        return [*found, *first_bytes.files_of(root).remarks(), *self._lists_beside(root)]
 
     def _lists_beside(self, root: Path) -> list[tuple[bool, str]]:
         """Return what is said of lists that lie beside folders of speakers and are not read."""

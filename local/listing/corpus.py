@@ -302,7 +302,7 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         if name not in SETS:
             raise RecipeError(
                 f"{utterance.path}: split '{name}'; expected {', '.join(SETS)} for each utterance, as prepare.split = "
-                f"{settings.split} says; complete the table, or add --set prepare.split=made to have speakers drawn"
+                f'"{settings.split}" says; complete the table, or add --set prepare.split=made (or test)'
             )
         sets[name].append(utterance)
     splits.check_disjoint(sets)

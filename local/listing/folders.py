@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from local.listing import contents, notes
+from local.listing import first_bytes, notes
 from local.listing.files import NO_LEVEL, SETS, SPLIT_OF, Row, fix_spaces, split_of, without_suffix
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES
@@ -32,7 +32,7 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
         RecipeError: no audio file, files that are not as deep in folders as the layout says, one name for all speakers, or
             folders that give a split to some files only.
     """
-    paths = contents.files_of(root).read
+    paths = first_bytes.files_of(root).read
     if not paths:
         raise RecipeError(
             f"{root}: no audio file there; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, or a table "
@@ -68,7 +68,7 @@ def _row(path: str, layout: Layout, split_level: int | None) -> Row:
             counted = named[:-1]
     folders = [fix_spaces(part, layout.replace_spaces) for part in counted]
     name = without_suffix("/".join(named))
-    name = fix_spaces(name if _is_listed(path) else contents.stem(name), layout.replace_spaces)
+    name = fix_spaces(name if _is_listed(path) else first_bytes.stem(name), layout.replace_spaces)
     if layout.may_lack_speaker and not -len(folders) <= layout.speaker_level < len(folders):
         return Row(id=name, path=path, speaker=name, split=split)
     corpus = _component(folders, layout.corpus_level)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local.listing import notes, segments
-from local.listing.contents import is_audio
 from local.listing.contradictions import Values
 from local.listing.files import Row, as_on_disk, fix_spaces, read_gender, read_text, relative_path, split_of
+from local.listing.first_bytes import is_audio
 from steps.core.errors import RecipeError
 
 WAV = "wav.scp"
@@ -50,7 +50,9 @@ def folders(root: Path) -> dict[str, Path]:
     return {path.parent.relative_to(root).as_posix(): path.parent for path in found}
 
 
-def rows_of_folders(root: Path, audio_root: Path, replace_spaces: str, *, split: str) -> list[Row]:
+def rows_of_folders(
+    root: Path, audio_root: Path, replace_spaces: str, *, split: str, may_lack_speaker: bool = False
+) -> list[Row]:
     """Return the rows of all of Kaldi's folders of a corpus; those called train, dev and test are its splits.
 
     Raises:
@@ -58,7 +60,7 @@ def rows_of_folders(root: Path, audio_root: Path, replace_spaces: str, *, split:
     """
     found = folders(root)
     if set(found) == {"."}:
-        return rows_of_kaldi(root, audio_root, replace_spaces)
+        return rows_of_kaldi(root, audio_root, replace_spaces, may_lack_speaker=may_lack_speaker)
     splits = {name: split_of(folder.name) for name, folder in found.items()}
     odd = [name for name in found if not splits[name]]
     if odd and split in ("auto", "folders"):
@@ -71,12 +73,14 @@ def rows_of_folders(root: Path, audio_root: Path, replace_spaces: str, *, split:
     every = [path for folder in found.values() for _, _, path in _Data(folder, replace_spaces).pairs(WAV)]
     rows: list[Row] = []
     for name, folder in found.items():
-        theirs = rows_of_kaldi(folder, audio_root, replace_spaces, every)
+        theirs = rows_of_kaldi(folder, audio_root, replace_spaces, every, may_lack_speaker=may_lack_speaker)
         rows += [replace(row, split=splits[name]) for row in theirs] if given else theirs
     return rows
 
 
-def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "", others: Sequence[str] = ()) -> list[Row]:
+def rows_of_kaldi(
+    root: Path, audio_root: Path, replace_spaces: str = "", others: Sequence[str] = (), *, may_lack_speaker: bool = False
+) -> list[Row]:
     """Return a row per utterance: per line of segments, or of wav.scp where there is no such file.
 
     Speakers are those of utt2spk, or of spk2utt, which must agree; genders of spk2gender or utt2gender; sessions of utt2sess.
@@ -87,13 +91,14 @@ def rows_of_kaldi(root: Path, audio_root: Path, replace_spaces: str = "", others
         audio_root: that the paths are relative to.
         replace_spaces: what blanks in names become; "": they stay.
         others: paths of other lists, for messages.
+        may_lack_speaker: without utt2spk and spk2utt each utterance is a speaker of its own.
 
     Raises:
         RecipeError: commands instead of files, an utterance without speaker or recording, or the reverse, times that cannot be,
             or two files that contradict each other.
     """
     data = _Data(root, replace_spaces)
-    speakers = data.speakers()
+    speakers = data.own_speakers() if may_lack_speaker and not data.speaker_file().is_file() else data.speakers()
     genders = data.genders(speakers)
     for other in _CHECKED:
         data.values(other)
@@ -190,6 +195,11 @@ class _Data:
     def speaker_file(self) -> Path:
         """Return the file that says who speaks."""
         return self.root / ("utt2spk" if (self.root / "utt2spk").is_file() else "spk2utt")
+
+    def own_speakers(self) -> dict[str, str]:
+        """Return each utterance as its own speaker."""
+        names = "segments" if (self.root / "segments").is_file() else WAV
+        return {name: name for _, name, _ in self.pairs(names)}
 
     def speakers(self) -> dict[str, str]:
         """Return utterance -> speaker."""

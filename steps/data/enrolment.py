@@ -31,18 +31,17 @@ def read_models(path: Path) -> Models:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: enrolment file cannot be read as UTF-8 text ({error}); give another file") from error
     models: Models = {}
-    lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         name, *utterances = line.split() or [""]
         if not name:
             continue
         if not utterances or name in models or len(set(utterances)) < len(utterances):
-            what = f"'{name}' is there already, in line {lines[name]}" if name in models else f"found {line.strip()!r}"
+            what = f"'{name}' is there already" if name in models else f"found {line.strip()!r}"
             raise RecipeError(
                 f"{path}:{number}: expected '<model id> <utterance id> ...', each model once and each of its utterances once; "
                 f"{what}; correct the line"
             )
-        models[name], lines[name] = tuple(utterances), number
+        models[name] = tuple(utterances)
     if not models:
         raise RecipeError(f"{path}: is empty; expected lines '<model id> <utterance id> ...'; give another file")
     return models

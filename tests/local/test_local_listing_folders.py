@@ -9,8 +9,8 @@ import soundfile
 from local import audiomnist, folder, vctk
 from local.celebrities.metadata import read_speakers
 from local.folder import Settings
-from local.listing.contents import files_of, kind_of
 from local.listing.files import split_of
+from local.listing.first_bytes import files_of, kind_of
 from steps.core.errors import RecipeError
 from steps.core.stamp import fingerprint
 from steps.data.manifests import has_set, read_set, read_utt2spk

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from local.listing.kaldi import rows_of_kaldi
 from steps.core.errors import RecipeError
 from steps.data.manifests import read_set, read_utt2spk
 from steps.examples.recordings import read_utterance
@@ -106,6 +107,14 @@ def test_blanks_in_names_are_replaced(data, tmp_path):
     write(data, {"wav.scp": scp(names, "\t"), "utt2spk": "".join(f"{name}\tanna {name[:2]}\n" for name, _ in names)})
     out = prepare(data, tmp_path / "y", replace_spaces="_")
     assert found(out)[0] == ("s0_u0", "anna_s0", "s0/u0.wav", "f", "")
+
+
+def test_where_nobody_needs_to_know_who_speaks_an_utterance_is_its_own_speaker(data):
+    (data / "utt2spk").unlink()
+    rows = rows_of_kaldi(data, data, may_lack_speaker=True)
+    assert [(row.id, row.speaker) for row in rows] == [(name, name) for name, _ in NAMES]
+    write(data, {"segments": "a s0-u0 0 0.2\nb s0-u0 0.2 -1\n"})
+    assert [row.speaker for row in rows_of_kaldi(data, data, may_lack_speaker=True)] == ["a", "b"]
 
 
 def test_segments_are_cut(tmp_path):
