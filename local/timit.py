@@ -160,6 +160,7 @@ class Settings(PublishedSettings):
                 f"{top}: {len(odd)} files are not <TRAIN or TEST>/DR<n>/<speaker>/<sentence>.WAV: {', '.join(odd[:_NUM_SHOWN])}"
                 f"{', ...' if len(odd) > _NUM_SHOWN else ''}; move them"
             )
+        _homes(row for _, row in forms)  # before one form of each sentence is chosen
         return best_forms(forms)
 
 

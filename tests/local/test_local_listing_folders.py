@@ -142,6 +142,9 @@ def test_what_was_made_before_stays_up_to_date_where_no_split_is_given(tmp_path)
         return fingerprint({"tables": tables, "corpus": folder.inventory(settings, {"corpus": str(root)})})
 
     assert plan() == plan(split="made")
+    site = {"corpus": str(root)}  # what the code before parts, channels and splits "auto" found
+    assert folder.inventory(Settings(), site) == "12 files, sha256 896574c9729f692c"
+    assert folder.inventory(Settings(split="column", table="list.csv"), site) == "12 files, sha256 ace2bbbd322e703c"
     assert plan(table="list.csv") != plan(table="list.csv", split="made")
     assert plan(table="list.csv", split="column") != plan(table="list.csv", split="made")
 
