@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from local.listing import file_kinds, files, folders, given_splits, kaldi, segments, tables
+from local.listing import files, first_bytes, folders, given_splits, kaldi, segments, tables
 from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.drawn_lists import is_only_scored
 from local.listing.files import NO_LEVEL, Row
@@ -67,7 +67,19 @@ class Settings(CorpusSettings):
             return found + beside * (root / kaldi.WAV).is_file()
         if kaldi.folders(root):
             return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
-        return [*found, *file_kinds.files_of(root).remarks()]
+        return [*found, *first_bytes.files_of(root).remarks(), *self._lists_beside(root)]
+
+    def _lists_beside(self, root: Path) -> list[tuple[bool, str]]:
+        """Return what is said of lists that lie beside folders of speakers and are not read."""
+        used = {Path(name).name for name in (*self.trials.split(";"), *self.enrolment.split(";"), self.metadata)}
+        names = sorted(path.name for path in root.iterdir() if path.is_file() and path.name not in used)
+        said = [name for name in names if name in kaldi.READ]
+        tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl")]
+        lines = (
+            [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; prepare.metadata takes genders")] if said else []
+        )
+        advice = "--set prepare.table=FILE takes one of recordings, --set prepare.metadata=FILE one of speakers"
+        return lines + ([(False, f"tables that are not read: {', '.join(tables_)}; {advice}")] if tables_ else [])
 
     def _says_splits(self, root: Path) -> str:
         listed = str(files.find_file(self.table, root)) if self.table else str(root)

@@ -99,14 +99,17 @@ def read_readers(top: Path) -> dict[str, tuple[str, str]]:
     if path is None:
         return {}
     readers: dict[str, tuple[str, str]] = {}
+    lines: dict[str, int] = {}
     bad: list[str] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith(";"):
             continue
         fields = [each.strip() for each in line.split("|", 4)]
         if len(fields) < 5 or not fields[0].isdigit() or fields[1] not in _SEXES or fields[0] in readers:
-            bad.append(f"line {number} {line.strip()!r}")
+            twice = f" (the first: line {lines[fields[0]]})" if fields[0] in lines else ""
+            bad.append(f"line {number} {line.strip()!r}{twice}")
             continue
+        lines[fields[0]] = number
         readers[fields[0]] = (read_gender(fields[1], f"{path}:{number}"), fields[2])
     if bad:
         raise RecipeError(

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from local.listing.contradictions import Values
 from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, find_file, read_text
@@ -159,6 +160,7 @@ class Settings(PublishedSettings):
                 f"{top}: {len(odd)} files are not <TRAIN or TEST>/DR<n>/<speaker>/<sentence>.WAV: {', '.join(odd[:_NUM_SHOWN])}"
                 f"{', ...' if len(odd) > _NUM_SHOWN else ''}; move them"
             )
+        _homes(row for _, row in forms)  # before one form of each sentence is chosen
         return best_forms(forms)
 
 
@@ -177,8 +179,12 @@ def _long_enough(test: list[Utterance], what: str, setting: str) -> dict[str, li
 
 
 def _homes(every: Iterable[Row]) -> dict[str, str]:
-    """Return speaker -> TRAIN or TEST, in the order of paths."""
-    return {row.speaker: row.split for row in sorted(every, key=lambda row: row.path.upper())}
+    """Return speaker -> TRAIN or TEST, in the order of paths. Raises RecipeError for a speaker in both."""
+    values, ordered = Values(), sorted(every, key=lambda row: row.path.upper())
+    for row in ordered:
+        values.add("speaker", row.speaker, "the part", row.split, row.path)
+    values.check("TIMIT")
+    return {row.speaker: row.split for row in ordered}
 
 
 def _form(path: str, prefix: str) -> tuple[int, Row] | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from local.listing import file_kinds, notes
+from local.listing import first_bytes, notes
 from local.listing.documented import Compared, Counts, table
 from local.listing.files import Row, fix_spaces, read_text, without_suffix
 from steps.core.errors import RecipeError
@@ -74,7 +74,7 @@ def rows_of_bank(root: Path, subfolder: str, replace_spaces: str) -> list[Row]:
     folder, rows = root / subfolder, []
     if not folder.is_dir():
         return rows
-    found = file_kinds.files_of(folder)
+    found = first_bytes.files_of(folder)
     for is_expected, text in found.remarks(f"{folder}: "):
         if not is_expected:
             notes.say(text, is_expected=False)

@@ -12,18 +12,18 @@ OF_UTTERANCES = ("path", "speaker", "id", "session", "gender", "nationality", "s
 AGE = "age"
 OF_SPEAKERS = ("speaker", "corpus", "gender", "split", "nationality")
 
-# What others call them: NeMo's manifests, SpeechBrain's CSV, Common Voice, VoxCeleb's lists, Kaldi's words.
+# What others call them: NeMo's manifests, SpeechBrain's CSV, WeSpeaker's lists, Common Voice, VoxCeleb's lists, Kaldi's words.
 _SAME = {
     "audio_filepath": "path", "audio_path": "path", "file_path": "path", "filepath": "path", "wav": "path", "wav_path": "path",
     "client_id": "speaker", "label": "speaker", "spk": "speaker", "spk_id": "speaker", "speaker_id": "speaker",
     "voxceleb1 id": "speaker", "voxceleb2 id": "speaker",
-    "utt": "id", "utt_id": "id", "utterance_id": "id",
+    "utt": "id", "key": "id", "utt_id": "id", "utterance_id": "id",
     "session_id": "session", "sex": "gender", "offset": "start", "begin": "start", "start_time": "start", "end_time": "end",
     "stop": "end",
 }  # fmt: skip
 # What they have beside that and decides nothing here, as does what begins with num_.
 _UNUSED = frozenset(
-    {"accent", "accents", "age", "down_votes", "lang", "language", "locale", "normalized_text", "pred_text"}
+    {"accent", "accents", "age", "down_votes", "dur", "lang", "language", "locale", "normalized_text", "pred_text"}
     | {"sample_rate", "sampling_rate", "segment", "sentence", "sentence_domain", "sentence_id"}
     | {"text", "text_filepath", "transcript", "transcription", "up_votes", "variant", "vggface1 id", "vggface2 id"}
 )
@@ -81,7 +81,7 @@ def understood(
     """
     known, passed_over = tuple(known), {name.strip().lower() for name in others}
     mine = [name for name in header if name not in passed_over]
-    meaning = {name: _SAME.get(name, name) for name in mine if _SAME.get(name, name) in known}
+    meaning = {name: _ours(name) for name in mine if _ours(name) in known}
     if "duration" in meaning and "start" not in meaning.values():
         del meaning["duration"]  # of the whole file
     more = {"set"} if any(name.startswith("voxceleb") for name in header) else set()  # whose dev is trained on
@@ -101,6 +101,11 @@ def understood(
             f"found {list(header)}; {repair}"
         )
     return Columns(meaning, tuple(unused), tuple({AGE} & set(unused) - passed_over))
+
+
+def _ours(name: str) -> str:
+    """Return what we call a column that others call so."""
+    return _SAME.get(name) or _SAME.get(name.replace(" ", "_")) or name
 
 
 def _is_unused(name: str) -> bool:

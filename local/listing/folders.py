@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from local.listing import file_kinds, notes
+from local.listing import first_bytes, notes
 from local.listing.files import NO_LEVEL, SETS, SPLIT_OF, Row, fix_spaces, split_of, without_suffix
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES
@@ -32,7 +32,7 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
         RecipeError: no audio file, files that are not as deep in folders as the layout says, one name for all speakers, or
             folders that give a split to some files only.
     """
-    paths = file_kinds.files_of(root).read
+    paths = first_bytes.files_of(root).read
     if not paths:
         raise RecipeError(
             f"{root}: no audio file there; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, or a table "
@@ -52,7 +52,9 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
             + (f", corpus_level = {layout.corpus_level}" if layout.corpus_level != NO_LEVEL else "")
             + (f", session_level = {layout.session_level}" if layout.session_level != NO_LEVEL else "")
             + (" below train/, dev/ or test/" if layout.split == "folders" else "")
-            + "; move the files, or correct these settings (such as --set prepare.speaker_level=-1)"
+            + "; move the files, or correct these settings (such as --set prepare.speaker_level=-1); where nobody knows who "
+            "speaks, a trained model can score pairs: --model DIR, and --set prepare.trials=FILE of lines "
+            "'<recording> <recording>' without labels"
         )
     _check_speakers(root, rows, split_level)
     return rows
@@ -68,7 +70,7 @@ def _row(path: str, layout: Layout, split_level: int | None) -> Row:
             counted = named[:-1]
     folders = [fix_spaces(part, layout.replace_spaces) for part in counted]
     name = without_suffix("/".join(named))
-    name = fix_spaces(name if _is_listed(path) else file_kinds.stem(name), layout.replace_spaces)
+    name = fix_spaces(name if _is_listed(path) else first_bytes.stem(name), layout.replace_spaces)
     if layout.may_lack_speaker and not -len(folders) <= layout.speaker_level < len(folders):
         return Row(id=name, path=path, speaker=name, split=split)
     corpus = _component(folders, layout.corpus_level)
@@ -113,7 +115,7 @@ def _split_level(root: Path, paths: Iterable[str], layout: Layout) -> int | None
 def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Layout) -> int | None:
     """Return the first folder that is train or test (or dev) in every path, if a speaker's folder is beside it."""
     for level in range(min(map(len, folders)) - 1):
-        if {"train", "test"} <= {split_of(path[level]) for path in folders} <= set(SETS):
+        if {"train", "test"} <= {split_of(name) for name in {path[level] for path in folders}} <= set(SETS):
             return level
     first = {path[0] if path else "." for path in folders}
     if all(map(split_of, first)) and len({split_of(name) for name in first}) > 1 and max(map(len, folders)) == 1:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from local.listing import notes, segments
 from local.listing.contradictions import Values
-from local.listing.file_kinds import is_audio
 from local.listing.files import Row, as_on_disk, fix_spaces, read_gender, read_text, relative_path, split_of
+from local.listing.first_bytes import is_audio
 from steps.core.errors import RecipeError
 
 WAV = "wav.scp"
@@ -91,15 +91,14 @@ def rows_of_kaldi(
         audio_root: that the paths are relative to.
         replace_spaces: what blanks in names become; "": they stay.
         others: paths of other lists, for messages.
-        may_lack_speaker: where there is neither utt2spk nor spk2utt, each utterance is a speaker of its own.
+        may_lack_speaker: without utt2spk and spk2utt each utterance is a speaker of its own.
 
     Raises:
         RecipeError: commands instead of files, an utterance without speaker or recording, or the reverse, times that cannot be,
             or two files that contradict each other.
     """
     data = _Data(root, replace_spaces)
-    has_speakers = data.speaker_file().is_file() or not may_lack_speaker
-    speakers = data.speakers() if has_speakers else {name: name for name in data.utterances()}
+    speakers = data.own_speakers() if may_lack_speaker and not data.speaker_file().is_file() else data.speakers()
     genders = data.genders(speakers)
     for other in _CHECKED:
         data.values(other)
@@ -197,9 +196,10 @@ class _Data:
         """Return the file that says who speaks."""
         return self.root / ("utt2spk" if (self.root / "utt2spk").is_file() else "spk2utt")
 
-    def utterances(self) -> list[str]:
-        """Return the utterances: those of segments, or of wav.scp where there is no such file."""
-        return [name for _, name, _ in self.pairs("segments" if (self.root / "segments").is_file() else WAV)]
+    def own_speakers(self) -> dict[str, str]:
+        """Return each utterance as its own speaker."""
+        names = "segments" if (self.root / "segments").is_file() else WAV
+        return {name: name for _, name, _ in self.pairs(names)}
 
     def speakers(self) -> dict[str, str]:
         """Return utterance -> speaker."""

@@ -32,19 +32,20 @@ def rows_of_table(
         path: of the table.
         replace_spaces: what blanks in names become; "": they stay.
         others: columns that are passed over.
-        may_lack_speaker: a recording without a speaker is one of its own, called after it.
+        may_lack_speaker: a recording without a speaker is a speaker of its own.
 
     Raises:
         RecipeError: a column or value that is missing or means nothing, two lines that contradict each other, or a path outside
             the root.
     """
-    table, required = _table(path), ("path",) if may_lack_speaker else ("path", "speaker")
-    read = columns.understood(table.header, table.where(1), known=columns.OF_UTTERANCES, required=required, others=others)
+    table = _table(path)
+    needed = ("path",) if may_lack_speaker else ("path", "speaker")
+    read = columns.understood(table.header, table.where(1), known=columns.OF_UTTERANCES, required=needed, others=others)
     if read.unused:
         notes.say(f"{path}: columns that are not used: {', '.join(read.unused)}")
     lines = [(table.where(number), read.values(line)) for number, line in table.lines]
-    if may_lack_speaker:
-        lines = [(where, values | {"speaker": values.get("speaker") or _nobody(values)}) for where, values in lines]
+    for where, values in lines:
+        _check_there(where, values, needed)
     in_samples = "stop" in read.meaning  # SpeechBrain counts samples
     place = _placed(root, table, [values["path"] for _, values in lines])
     every = [values["path"] for _, values in lines]
@@ -55,10 +56,6 @@ def rows_of_table(
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
     ages.check(str(path))
     return _named(_with_channels(rows, lines), lines, root, replace_spaces)
-
-
-def _nobody(values: dict[str, str]) -> str:
-    return values.get("id") or without_suffix(values["path"])
 
 
 def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequence[str] = ()) -> list[Row]:
@@ -110,6 +107,12 @@ def _table(path: Path) -> Table:
     return lhotse_tables.table(path, lines) or table_of_json(path, lines)
 
 
+def _check_there(where: str, values: dict[str, str], needed: Iterable[str]) -> None:
+    for name in needed:
+        if not values[name]:
+            raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
+
+
 def _row(
     where: str,
     values: dict[str, str],
@@ -119,16 +122,13 @@ def _row(
     in_samples: bool,
     every: list[str],
 ) -> Row:
-    for name in ("path", "speaker"):
-        if not values[name]:
-            raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
     path = as_on_disk(relative_path(place(values["path"]), root, where, every), root)
     speaker, corpus = (fix_spaces(values.get(name, ""), replace_spaces) for name in ("speaker", "corpus"))
     start, end = _stretch(where, values, root / path, in_samples)
     return Row(
         id=fix_spaces(values.get("id", ""), replace_spaces),
         path=path,
-        speaker=f"{corpus}/{speaker}" if corpus else speaker,
+        speaker=f"{corpus}/{speaker}" if corpus and speaker else speaker,
         session=values.get("session", ""),
         gender=read_gender(values.get("gender", ""), where),
         corpus=corpus,
@@ -195,5 +195,6 @@ def _named(rows: list[Row], lines: Iterable[tuple[str, dict[str, str]]], root: P
     for row, (where, values) in zip(rows, lines, strict=True):
         name = without_suffix(relative_path(_PLACEHOLDER.sub("", values["path"]), root, where))
         name += segments.part_name(row) + (f"-ch{row.channel}" if several and row.channel else "")
-        found.append(row if row.id else replace(row, id=fix_spaces(name, replace_spaces)))
+        name = row.id or fix_spaces(name, replace_spaces)
+        found.append(replace(row, id=name, speaker=row.speaker or name))
     return found

@@ -33,8 +33,11 @@ class Table:
 
 
 def is_json(path: Path) -> bool:
-    """Return whether a file has the name of JSON lines."""
-    return path.name.lower().endswith(_JSON)
+    """Return whether a file has the name of JSON lines, or begins as they do."""
+    if path.name.lower().endswith(_JSON) or not path.is_file():
+        return path.name.lower().endswith(_JSON)
+    with open(path, "rb") as file:
+        return file.read(1) == b"{"
 
 
 def read_table(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -14,8 +14,8 @@ import soundfile
 from local import folder
 from local.folder import Settings
 from local.listing import findings
-from local.listing.contents import NAMED_AUDIO
 from local.listing.files import Row
+from local.listing.first_bytes import NAMED_AUDIO
 from local.listing.shards import Opened
 from steps.core.errors import RecipeError
 from steps.data.audio import AUDIO_SUFFIXES, inspect_audio, read_audio

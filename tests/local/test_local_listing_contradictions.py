@@ -18,9 +18,6 @@ def test_a_model_that_is_another_one_elsewhere_is_refused(corpus, tmp_path):
     (corpus / "t.txt").write_text("1 m0 s0/u3\n0 m1 s0/u3\n")
     with pytest.raises(RecipeError, match=r"more.txt: model 'm0' is another one in .*models.txt"):
         prepare(corpus, tmp_path / "x", enrolment="models.txt;more.txt", trials="t.txt")
-    (corpus / "more.txt").write_text("m0 s0/u0\nm1 s1/u0\n\nm1 s1/u1\n")
-    with pytest.raises(RecipeError, match=r"more.txt:4: .*'m1' is there already, in line 2"):
-        prepare(corpus, tmp_path / "y", enrolment="models.txt;more.txt", trials="t.txt")
 
 
 def test_an_item_or_utterance_of_two_lines_is_refused_with_both(corpus, tmp_path):

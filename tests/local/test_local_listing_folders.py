@@ -9,8 +9,8 @@ import soundfile
 from local import audiomnist, folder, vctk
 from local.celebrities.metadata import read_speakers
 from local.folder import Settings
-from local.listing.contents import files_of, kind_of
 from local.listing.files import split_of
+from local.listing.first_bytes import files_of, kind_of
 from steps.core.errors import RecipeError
 from steps.core.stamp import fingerprint
 from steps.data.manifests import has_set, read_set, read_utt2spk
@@ -142,6 +142,9 @@ def test_what_was_made_before_stays_up_to_date_where_no_split_is_given(tmp_path)
         return fingerprint({"tables": tables, "corpus": folder.inventory(settings, {"corpus": str(root)})})
 
     assert plan() == plan(split="made")
+    site = {"corpus": str(root)}  # what the code before parts, channels and splits "auto" found
+    assert folder.inventory(Settings(), site) == "12 files, sha256 896574c9729f692c"
+    assert folder.inventory(Settings(split="column", table="list.csv"), site) == "12 files, sha256 ace2bbbd322e703c"
     assert plan(table="list.csv") != plan(table="list.csv", split="made")
     assert plan(table="list.csv", split="column") != plan(table="list.csv", split="made")
 
@@ -194,6 +197,16 @@ def test_what_is_not_read_is_counted_by_suffix(tmp_path, caplog):
     assert "files that may be audio and are not read: 1 x .bin, 1 x .raw, 1 x .wma; convert them" in caplog.text
     assert "audio of the same name lies beside it: 1 x .bak, 1 x .sph" in caplog.text
     assert "files that do not begin as audio does, not read: 1 x (no suffix), 1 x .doc, 1 x .md, 2 x .txt" in caplog.text
+
+
+def test_lists_beside_folders_that_are_not_read_are_named(tmp_path, caplog):
+    root = tmp_path / "c"
+    people(root, 2, 3)
+    for name, text in {"spk2gender": "s0 f\n", "list.csv": "path,speaker\n", "who.tsv": "speaker\tgender\ns0\tf\n"}.items():
+        (root / name).write_text(text)
+    prepare(root, tmp_path / "x", metadata="who.tsv")
+    assert "not read, as there is no wav.scp: spk2gender; prepare.metadata takes genders" in caplog.text
+    assert "tables that are not read: list.csv; --set prepare.table=FILE takes one" in caplog.text
 
 
 def test_audio_that_libsndfile_cannot_read_is_a_problem_and_not_passed_over(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from local.listing.kaldi import rows_of_kaldi
 from steps.core.errors import RecipeError
 from steps.data.manifests import read_set, read_utt2spk
 from steps.examples.recordings import read_utterance
@@ -64,6 +65,14 @@ def test_spk2utt_alone_is_enough_and_beside_utt2spk_it_must_agree(data, tmp_path
         prepare(data, tmp_path / "t")
 
 
+def test_lines_of_several_fields_may_mix_blanks_and_tabs(data, tmp_path):
+    (data / "utt2spk").unlink()
+    write(data, {"spk2utt": "".join(f"s{n} s{n}-u0\ts{n}-u1  s{n}-u2\n" for n in range(4))})
+    write(data, {"segments": "".join(f"{name} {name}\t0.1 \t 0.4\n" for name, _ in NAMES)})
+    parts = read_set(prepare(data, tmp_path / "x"), "test")
+    assert {(each.speaker, each.start, each.num_samples) for each in parts} == {(f"s{n}", 0.1, 2400) for n in range(4)}
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -100,6 +109,14 @@ def test_blanks_in_names_are_replaced(data, tmp_path):
     assert found(out)[0] == ("s0_u0", "anna_s0", "s0/u0.wav", "f", "")
 
 
+def test_where_nobody_needs_to_know_who_speaks_an_utterance_is_its_own_speaker(data):
+    (data / "utt2spk").unlink()
+    rows = rows_of_kaldi(data, data, may_lack_speaker=True)
+    assert [(row.id, row.speaker) for row in rows] == [(name, name) for name, _ in NAMES]
+    write(data, {"segments": "a s0-u0 0 0.2\nb s0-u0 0.2 -1\n"})
+    assert [row.speaker for row in rows_of_kaldi(data, data, may_lack_speaker=True)] == ["a", "b"]
+
+
 def test_segments_are_cut(tmp_path):
     root = tmp_path / "data"
     samples = {name: write_audio(root / f"{name}.wav", seed, 2.0) for seed, name in enumerate(("r0", "r1", "idle"))}
@@ -121,13 +138,15 @@ def test_recordings_without_a_segment_are_said(tmp_path, caplog):
     assert "1 of 3 recordings of wav.scp have no segment and are not used, first idle" in caplog.text
 
 
-def test_channels_of_reco2file_and_channel_are_those_of_the_file_that_wav_scp_names(tmp_path):
+@pytest.mark.parametrize("called", ["{}", "{}.wav", "/disk/{}.sph", "call-{}"])
+def test_channels_of_reco2file_and_channel_are_those_of_the_file_that_wav_scp_names(tmp_path, called):
     root = tmp_path / "data"
     calls = {f"c{n}": write_audio(root / f"c{n}.wav", n, 1.0, channels=2) for n in range(3)}
     write_audio(root / "c9-B.wav", 9, 1.0)  # cut out of c9 by somebody: it has one channel
     sides = [(name, side) for name in calls for side in "AB"]
     write(root, {"wav.scp": "".join(f"{name}-{side} {name}.wav\n" for name, side in sides) + "c9-B c9-B.wav\n"})
-    write(root, {"reco2file_and_channel": "".join(f"{name}-{side} {name} {side}\n" for name, side in sides) + "c9-B c9 B\n"})
+    lines = [f"{name}-{side} {called.format(name)} {side}\n" for name, side in sides]
+    write(root, {"reco2file_and_channel": "".join(lines) + "c9-B c9 B\n"})
     write(root, {"utt2spk": "".join(f"{name}-{side} s{side}\n" for name, side in [*sides, ("c9", "B")])})
     for each in read_set(prepare(root, tmp_path / "x"), "test"):
         if each.id != "c9-B":

@@ -7,6 +7,7 @@ import pytest
 
 from local.folder import Settings
 from local.listing import columns
+from local.listing.tables import rows_of_table
 from steps.core.config import deciding
 from steps.core.errors import RecipeError
 from steps.data.manifests import read_set
@@ -98,6 +99,12 @@ def test_nemo_manifests_are_understood(corpus, tmp_path):
         prepare(corpus, tmp_path / "z", table="bad.json")
 
 
+def test_lists_of_wespeaker_are_understood(corpus, tmp_path):
+    lines = [json.dumps({"key": path[:-4], "wav": str(corpus / path), "spk": speaker}) for path, speaker in PATHS]
+    (corpus / "raw.list").write_text("\n".join(lines) + "\n")
+    assert found(prepare(corpus, tmp_path / "x", table="raw.list")) == PLAIN
+
+
 def test_speechbrain_counts_samples(corpus, tmp_path):
     lines = ["ID,duration,wav,start,stop,spk_id"]
     lines += [f"{path[:2]}-{path[3:5]},0.5,$data_root/{path},800,2800,{speaker}" for path, speaker in PATHS]
@@ -154,6 +161,16 @@ def test_metadata_of_voxceleb_are_understood(corpus, tmp_path):
     out = prepare(corpus, tmp_path / "x", metadata="vox1_meta.csv")
     assert (out / "spk2gender").read_text() == "s0 f\ns1 m\ns2 f\ns3 m\n"
     assert (out / "spk2nationality").read_text() == "s0 USA\ns1 USA\ns2 USA\ns3 USA\n"
+
+
+def test_where_nobody_needs_to_know_who_speaks_a_recording_is_its_own_speaker(corpus):
+    (corpus / "list.csv").write_text("path,id,speaker\ns0/u0.wav,,\ns0/u1.wav,x,\ns0/u2.wav,,a\n")
+    rows = rows_of_table(corpus, corpus / "list.csv", "", may_lack_speaker=True)
+    assert [(row.id, row.speaker) for row in rows] == [("s0/u0", "s0/u0"), ("x", "x"), ("s0/u2", "a")]
+    (corpus / "list.csv").write_text("path\ns0/u0.wav\n")
+    assert [row.speaker for row in rows_of_table(corpus, corpus / "list.csv", "", may_lack_speaker=True)] == ["s0/u0"]
+    with pytest.raises(RecipeError, match="no column speaker"):
+        rows_of_table(corpus, corpus / "list.csv", "")
 
 
 def test_semicolons_may_part_fields_and_tables_of_old_are_read_as_they_were(corpus, tmp_path):

@@ -149,6 +149,12 @@ def test_counts_are_those_of_all_files_whoever_is_used(original, tmp_path, monke
     assert "TRAIN 4 / 4 32 / 32 as documented" in " ".join(caplog.text.split())
 
 
+def in_both(data: Path, sentence: str, name: str) -> None:
+    """Copy a sentence of a test speaker to the training speakers."""
+    (data / "TIMIT/TRAIN/DR1/FAKS0").mkdir(parents=True)
+    shutil.copy(data / "TIMIT/TEST/DR1/FAKS0" / sentence, data / "TIMIT/TRAIN/DR1/FAKS0" / name)
+
+
 @pytest.mark.parametrize(
     ("spoil", "changes", "words"),
     [
@@ -159,6 +165,8 @@ def test_counts_are_those_of_all_files_whoever_is_used(original, tmp_path, monke
         (lambda d: (d / "s.txt").write_text("FCJF0\nFXXX0\n"), {"train_list": "s.txt"}, r"1 of its 2 speakers .*: FXXX0;"),
         (lambda d: (d / "s.txt").write_text("\n"), {"test_list": "s.txt"}, r"s.txt \(prepare.test_list\): is empty"),
         (lambda d: (d / "TIMIT/TEST/DR1/FAKS0/SX25.WAV").write_bytes(b"NIST_1A\n   1024\n"), {}, r"1 of 80 .*FAKS0/SX25.WAV"),
+        (lambda d: in_both(d, "SX25.WAV", "SX25.WAV"), {}, r"'FAKS0' has the part 'TEST' .* and 'TRAIN' \(.*SX25"),
+        (lambda d: in_both(d, "SX25.WAV", "SX999.WAV"), {}, r"'FAKS0' has the part 'TEST' .* and 'TRAIN'"),
         (lambda d: [p.unlink() for p in d.glob("TIMIT/TEST/DR3/MPGL0/SX*")], {}, r"1 speakers have no more than 8 .*MPGL0"),
     ],
 )  # fmt: skip
