@@ -1,6 +1,5 @@
 """Recordings of speech that are equal to the last bit: the same audio under two names, or under two speakers."""
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,24 +8,14 @@ from local.listing.findings import Finding
 from local.listing.shards import Opened
 from steps.data.same_content import write_groups
 
-_LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
-
 
 def write_equal(out: Path, opened: Iterable[Opened], channel: int) -> list[Finding]:
-    """Write the groups of equal recordings, and return a remark about each of them; say how many there are.
+    """Write the groups of equal recordings, and return a remark about each of them.
 
     Only what `Opened.content` knows is compared: files of equal bytes, and of them the same samples and channel.
     """
     groups = _groups(opened, channel)
     write_groups(out, [[each.row.id for each in group] for group in groups])
-    alone = [group for group in groups if len({each.row.speaker for each in group}) == 1]
-    if groups:
-        shown = " and ".join(each.row.path for each in next((g for g in groups if g not in alone), groups[0])[:2])
-        num_alone = sum(map(len, alone))
-        _LOG.warning(
-            "recordings that are equal: %d under one speaker, %d under several, which are wrong labels or one recording given "
-            "to two people (such as %s); see remarks.tsv", num_alone, sum(map(len, groups)) - num_alone, shown,
-        )  # fmt: skip
     return [finding for group in groups for finding in _remarks(group)]
 
 

@@ -1,95 +1,113 @@
-"""The content of a corpus's audio: written beside the manifests, and compared when somebody asks whether they are up to date."""
+"""What files without the name of audio hold: their first bytes tell, no list of suffixes.
 
-import json
-import logging
-from collections.abc import Iterable, Iterator
-from itertools import islice
+Audio under another name than those of `steps.data.audio.AUDIO_SUFFIXES` (.aiff, .au, .sph, no suffix at all) is read all the
+same where libsndfile or ffmpeg read it; everything else below a corpus is counted and named.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from local.listing.shards import Files, Listing, Opened, record_of
-from steps.core.files import atomic_write
-from steps.core.log import progress
-from steps.data.audio_content import (
-    SAMPLED,
-    Line,
-    content_of,
-    opened_names,
-    read_opened,
-    state_of,
-    states,
-    write_content,
-    write_opened,
+from local.listing.files import walk
+from steps.data.audio import AUDIO_SUFFIXES
+
+# Begins of files (RFC 2361, RFC 3533, IFF, NIST SPHERE, Sony Wave64, Apple CAF ...), with what must stand at byte 8, or "".
+_READ = {
+    b"RIFF": b"WAVE", b"RIFX": b"WAVE", b"RF64": b"WAVE", b"FORM": (b"AIF", b"8SV", b"16SV"),
+    b"PVF1": b"", b"2BIT": b"", b"fLaC": b"", b"OggS": b"", b"NIST_1A": b"",
+    b".snd": b"", b"caff": b"", b"riff\x2e\x91\xcf\x11": b"", b"ID3": b"", b"Creative Voice": b"",
+}  # fmt: skip
+_MP3 = {0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3, 0xFC, 0xFD}  # second byte of a frame of MPEG audio; 0xFE would be text in UTF-16
+_NOT_READ = (
+    b"\x30\x26\xb2\x75", b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"ajkg", b"\x1a\x45\xdf\xa3", b".RMF",
+    b"\xff\xf1", b"\xff\xf9",
+)  # fmt: skip
+# Names of audio that has no begin to tell it by, or a damaged one.
+NAMED_AUDIO = frozenset(
+    {".3gp", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4b", ".mka", ".mkv", ".mov", ".nist", ".pcm"}
+    | {".ra", ".raw", ".rf64", ".snd", ".sph", ".spx", ".tta", ".voc", ".w64", ".weba", ".webm", ".wma", ".wv", ".sd2", ".vox"}
 )
-
-_NUM_SHOWN = 5
-_LOG = logging.getLogger("prepare")
-
-
-def write(out: Path, opened: Iterable[Opened], listing: Listing, size: int, used: Iterable[str]) -> None:
-    """Write what is known of all files, in shards of `size`, and the content of those that are `used` (ids)."""
-    used, by_kind = set(used), {kind: [] for kind in listing}
-    for each in opened:
-        by_kind[each.kind].append(each)
-    write_content(out, ((each.kind, each.row.path, each.content) for each in opened if each.row.id in used))
-    for kind, files in by_kind.items():
-        for number, first in enumerate(range(0, len(files), size)):
-            lines = (_line(each, listing[kind]) for each in files[first : first + size])
-            write_opened(out, f"{kind}.{number:05d}", lines)
+_NUM_BYTES = 16
+_NO_SUFFIX = "(no suffix)"
 
 
-def _line(each: Opened, files: Files) -> Line:
-    facts = record_of(each, files.channel)
-    return Line(facts.pop("state"), facts.pop("content"), files.root_name, facts.pop("path"), json.dumps(facts, sort_keys=True))
+def kind_of(head: bytes) -> str:
+    """Return "read" for the first bytes of audio that is read, "audio" for those of other audio, "" for anything else."""
+    at_4, at_8 = head[4:8], head[8:12]
+    if any(head.startswith(begin) and at_8.startswith(after) for begin, after in _READ.items()):
+        return "read"
+    if at_4 == b"ftyp" or (len(head) > 3 and head[0] == 0xFF and head[1] in _MP3):
+        return "read"
+    return "audio" if head.startswith(_NOT_READ) else ""
 
 
-def recover(unit: str, manifests: Path, out: Path) -> bool:
-    """Write `utterances.jsonl` of a shard from what finished manifests know of its files; False if they do not."""
-    if unit not in opened_names(manifests, unit.rpartition(".")[0]):
-        return False
-    with atomic_write(out / "utterances.jsonl") as file:
-        for line in read_opened(manifests, unit):
-            record = json.loads(line.more) | {"state": line.state, "content": line.content, "path": line.path}
-            file.write(json.dumps(record, sort_keys=True) + "\n")
-    return True
+class Found(NamedTuple):
+    """The files below a folder."""
+
+    read: list[str]  # relative '/'-separated paths, sorted
+    copies: Counter[str]  # by suffix, how many hold audio and lie beside audio of their own name
+    audio: Counter[str]  # how many may be audio and are not read
+    others: Counter[str]  # and how many do not begin as audio does
+
+    def remarks(self, where: str = "") -> list[tuple[bool, str]]:
+        """Return (as expected?, line) of the files that are passed over, a warning where some may be audio."""
+        lines = [
+            (False, "files that may be audio and are not read: {}; convert them", self.audio),
+            (False, "audio that is not read, as audio of the same name lies beside it: {}", self.copies),
+            (True, "files that do not begin as audio does, not read: {}", self.others),
+        ]
+        return [(is_expected, where + text.format(_counts(counts))) for is_expected, text, counts in lines if counts]
 
 
-def changed(listing: Listing, manifests: Path, *, read_all: bool = False) -> str:
-    """Return which audio has other content than finished manifests were made of, in words; "" if none has.
+def files_of(root: Path) -> Found:
+    """Return what is below a folder; hidden files are left out.
 
-    A file is read again where its size, times or inode are others, or all are (`read_all`); what turns out to be the same is
-    remembered.
+    Files with the name of audio are taken at their word (stage 1 says what is wrong with them); of others the first bytes decide.
+    What lies beside audio of its own name (x.sph and x.wav; x.wav.bak and x.wav) is taken for a copy and left out.
     """
-    if not opened_names(manifests):
-        return ""  # made before contents were recorded
-    wrong = [path for kind, files in listing.items() for path in _changed_files(kind, files, manifests, read_all)]
-    if not wrong:
-        return ""
-    first = ", ".join(wrong[:_NUM_SHOWN]) + (f" and {len(wrong) - _NUM_SHOWN} more" if len(wrong) > _NUM_SHOWN else "")
-    num = sum(len(files.rows) for files in listing.values())
-    return f"audio has other content than when stage 1 read it: {first} (of {num})"
-
-
-def _changed_files(kind: str, files: Files, manifests: Path, read_all: bool) -> Iterator[str]:
-    names, rows = opened_names(manifests, kind), iter(files.rows)
-    for name in progress(names, title=f"audio of {kind}", total=len(names), logger=_LOG):
-        begins = states(manifests, name)
-        paths = [(row.path, files.root / row.path) for row in islice(rows, len(begins))]  # the names are those of the plan
-        found = [state_of(path) for _, path in paths]
-        if found != begins or read_all:
-            yield from _looked_at(manifests, name, paths, found, read_all)
-
-
-def _looked_at(manifests: Path, name: str, paths: list[tuple[str, Path]], found: list[str], read_all: bool) -> Iterator[str]:
-    """The files of a shard whose content has changed; the states of the others are remembered."""
-    lines = read_opened(manifests, name)
-    kept = list(lines)
-    for number, (line, state, (name_there, path)) in enumerate(zip(lines, found, paths, strict=True)):
-        if state == line.state and not read_all:
+    read, unnamed, audio, others = [], [], Counter[str](), Counter[str]()
+    for path in walk(root):
+        suffix = _suffix(path)
+        if suffix in AUDIO_SUFFIXES:
+            read.append(path)
             continue
-        known = line.content if line.path == name_there else ""
-        if not known or content_of(path, whole=not known.startswith(SAMPLED)) != known:
-            yield name_there
+        kind = kind_of(_head(root / path))
+        if kind == "read":
+            unnamed.append(path)
         else:
-            kept[number] = line._replace(state=state)
-    if kept != lines:
-        write_opened(manifests, name, kept)
+            (audio if kind or suffix in NAMED_AUDIO else others)[suffix or _NO_SUFFIX] += 1
+    names = {name for path in read for name in (path, stem(path))} if unnamed else set()
+    read += [path for path in unnamed if stem(path) not in names]
+    copies = Counter(_suffix(path) or _NO_SUFFIX for path in unnamed if stem(path) in names)
+    return Found(sorted(read), copies, audio, others)
+
+
+def is_audio(path: Path) -> bool:
+    """Return whether a file has the name of audio, or begins as audio does."""
+    return _suffix(path.name) in AUDIO_SUFFIXES or kind_of(_head(path)) == "read"
+
+
+def stem(path: str) -> str:
+    """Return a path without the last suffix of its name."""
+    return os.path.splitext(path)[0]
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{num} x {suffix}" for suffix, num in sorted(found.items()))
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes; none of what is no file or may not be read: that it is there is said by its suffix."""
+    try:
+        if not path.is_file():
+            return b""
+        with open(path, "rb", buffering=0) as file:
+            return file.read(_NUM_BYTES)
+    except OSError:
+        return b""

@@ -9,8 +9,7 @@ Layout while a stage works, and afterwards:
     <out>.lock              who writes
     <out>.partial/plan.json what is being made
     <out>.partial/units/<unit>.tmp/, then renamed to <unit>/ when whole (parts.py)
-    <out>.partial/log/      one log a part
-    <out>.partial/jobs/, jobs.json      on a cluster (slurm_array.py)
+    <out>.partial/log/      one log a part; beside it jobs/ and jobs.json on a cluster (slurm_array.py)
     <out>.partial/out/      the merged output, then renamed to <out>/ with its stamp.json
 """
 

@@ -55,13 +55,15 @@ def state_of(path: Path | str) -> str:
 
 
 def content_of(path: Path | str, *, whole: bool = True) -> str:
-    """Return the begin of the SHA-256 of a file; "" if it cannot be read.
+    """Return the begin of the SHA-256 of a file; "" if it cannot be read or is none, as a pipe, which nobody might write to.
 
     Args:
         path: the file.
         whole: false: of its size and its first and last 64 KiB, for corpora whose audio is not read either; marked with "~".
     """
     try:
+        if not os.path.isfile(path):
+            return ""
         with open(path, "rb") as file:
             return _digest_of_all(file) if whole else SAMPLED + _digest_of_ends(file)
     except OSError:

@@ -51,7 +51,8 @@ def prepare(root: Path, out: Path, site: dict[str, str] | None = None, **changes
 
 
 def contents(folder_: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder_)): path.read_bytes() for path in sorted(folder_.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder_.rglob("*")) if path.is_file() and path.parent.name != "opened")  # which has times
+    return {str(path.relative_to(folder_)): path.read_bytes() for path in files}
 
 
 def speakers(out: Path, name: str) -> set[str]:
