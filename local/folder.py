@@ -27,7 +27,7 @@ class Settings(CorpusSettings):
     whatever is given), "folders" (the first one is train, dev or test), "column" (of the table), or "test".
     """
 
-    SPLITS: ClassVar[tuple[str, ...]] = (given_splits.AUTO, "made", "folders", "column", "test")
+    SPLITS: ClassVar[tuple[str, ...]] = ("made", "folders", "column", "test", given_splits.AUTO)
 
     split: str = given_splits.AUTO  # see above
     type: str = "folder"  # the word that chooses this corpus

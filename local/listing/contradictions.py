@@ -35,13 +35,13 @@ class Values:
             text = f"{kind} '{name}' has {what} '{other}' ({there}) and '{value}' ({where})"
             self._found.setdefault((kind, name, what), text)
 
-    def check(self, where: str) -> None:
-        """Raise a RecipeError that names the contradictions."""
+    def check(self, where: str, advice: str = "") -> None:
+        """Raise a RecipeError that names the contradictions; `advice` is another way to repair them."""
         if self._found:
             raise RecipeError(
                 f"{where}: two different entries: {'; '.join(list(self._found.values())[:_NUM_SHOWN])}"
                 f"{f'; ... ({len(self._found)} in all)' if len(self._found) > _NUM_SHOWN else ''}; expected one value of each; "
-                "correct one of the lines"
+                f"correct one of the lines{advice}"
             )
 
 

@@ -15,6 +15,7 @@ from steps.data.audio import audio_info
 from steps.data.names import composed
 
 _COMMON_VOICE = "clips"  # the folder that its paths leave out
+_OF_AGES = f", or, if people grew older, let the column be: --set 'prepare.other_columns=[\"{columns.AGE}\"]'"
 _PLACEHOLDER = re.compile(r"^(\$\w+|\$?\{\w+\})/")  # SpeechBrain's, for the folder of the corpus
 
 
@@ -54,7 +55,7 @@ def rows_of_table(
     ages = Values()
     for row, (_, line) in zip(rows, table.lines, strict=True):
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
-    ages.check(str(path))
+    ages.check(str(path), _OF_AGES)
     return _named(_with_channels(rows, lines), lines, root, replace_spaces)
 
 
@@ -69,7 +70,7 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
     read = columns.understood(table.header, table.where(1), known=columns.OF_SPEAKERS, required=("speaker",), others=others)
     if read.unused:
         notes.say(f"{path}: columns that are not used: {', '.join(read.unused)}")
-    values_of, known = Values(), {}
+    values_of, ages, known = Values(), Values(), {}
     for number, line in table.lines:
         where, values = table.where(number), read.values(line)
         parts = [values.get("corpus", ""), values["speaker"]]
@@ -79,7 +80,8 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
             "split": _split(values.get("split", ""), where),
             "nationality": values.get("nationality", ""),
         }
-        for name, value in (entry | {columns.AGE: read.age(line)}).items():
+        ages.add("speaker", speaker, columns.AGE, read.age(line), where)
+        for name, value in entry.items():
             values_of.add("speaker", speaker, name, value, where)
         known[speaker] = {name: value or known.get(speaker, {}).get(name, "") for name, value in entry.items()}
     if not any(composed(row.speaker) in known for row in rows):
@@ -92,6 +94,7 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
             if composed(row.speaker) in known:
                 values_of.add("speaker", composed(row.speaker), name, getattr(row, name), row.where)
     values_of.check(str(path))
+    ages.check(str(path), _OF_AGES)
     return [_with_entry(row, known.get(composed(row.speaker), {})) for row in rows]
 
 

@@ -104,7 +104,9 @@ def test_a_table_gives_speakers_splits_and_genders(tmp_path, at_root, delimiter,
     assert {key: (value.num_target, value.num_nontarget) for key, value in counts.items()} == {
         "all_pairs": (within, pairs - within), "same_gender": (within, 2 * 4 * 4), "balanced": (within, within),
     }  # fmt: skip
-    drawn = prepared(corpus, tmp_path / "drawn", f"prepare.table={name}")  # the column is there, and not asked for
+    unasked = prepared(corpus, tmp_path / "unasked", f"prepare.table={name}")  # the column is there, and complete
+    assert {item.speaker for item in read_set(unasked, "test")} == {"n4", "n5", "n6", "n7"}
+    drawn = prepared(corpus, tmp_path / "drawn", f"prepare.table={name}", "prepare.split=made")
     assert len({item.speaker for item in read_set(drawn, "test")}) == 2
 
 
