@@ -58,7 +58,9 @@ def test_the_figures_are_those_of_the_files(stages, scores):
     assert figures["cllr"] == pytest.approx(sum(terms) / 2 / np.log(2), abs=1e-12)
 
 
-def test_lists_without_labels_or_of_one_kind_have_the_same_scores_and_no_figures(stages, scores, tmp_path, caplog):
+def test_lists_without_labels_or_of_one_kind_have_the_same_scores_and_no_figures(stages, scores, tmp_path, caplog, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("steps.score._draw_trials", lambda job, scorer, test, rows, scores: drawn.append(rows.path.stem))
     manifests = tmp_path / "manifests"
     shutil.copytree(stages.manifests, manifests)
     lines = (manifests / "trials" / "test.txt").read_text().splitlines(keepends=True)
@@ -70,6 +72,7 @@ def test_lists_without_labels_or_of_one_kind_have_the_same_scores_and_no_figures
     folders = ["--manifests", str(manifests), "--embeddings", str(scores.parent / "embeddings")]
     with caplog.at_level("INFO", logger=stages.log):
         assert stage.run(STAGE, [*words, *folders, "--out", str(tmp_path / "x")], logging.getLogger(stages.log)) == 0
+    assert drawn == ["test"]  # a picture is of trials of both kinds
     for name in ("", "llr/"):
         assert (tmp_path / "x" / name / "blind.txt").read_bytes() == (scores / name / "test.txt").read_bytes()
     found = json.loads((tmp_path / "x" / "result.json").read_text())["trials"]
