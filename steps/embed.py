@@ -121,7 +121,7 @@ def work(job: Job, unit: str) -> None:
     try:
         precision = network_precision(job.settings.model, device, s.precision)
     except ValueError as error:
-        raise RecipeError(f"embed.{error}; set embed.precision = float32, or auto") from None
+        raise RecipeError(f"embed.{error}; add --set embed.precision=float32, or auto") from None
     try:
         model = build_model(job.settings.model, job.settings.features.num_bins)
         load_model(job.input("model") / "model.safetensors", model)

@@ -128,7 +128,7 @@ def _check_precision(job: Job, device: "torch.device") -> None:
     try:
         network_precision(job.settings.model, device, job.settings.train.precision)
     except ValueError as error:
-        raise RecipeError(f"train.{error}; set train.precision = float32, or auto") from None
+        raise RecipeError(f"train.{error}; add --set train.precision=float32, or auto") from None
 
 
 def merge(job: Job, units: dict[str, Path]) -> None:

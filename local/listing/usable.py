@@ -117,7 +117,8 @@ def _few_fault(settings: "CorpusSettings", few: Mapping[str, int]) -> RecipeErro
     shown = ", ".join(f"{printable(speaker)} ({num})" for speaker, num in list(few.items())[:_NUM_SHOWN])
     return RecipeError(
         f"{len(few)} speakers have fewer than prepare.min_utterances = {settings.min_utterances} utterances: {shown}"
-        f"{', ...' if len(few) > _NUM_SHOWN else ''}; add recordings, check prepare.speaker_level, lower "
-        "prepare.min_utterances, or add --set prepare.few_utterances=exclude",
+        f"{', ...' if len(few) > _NUM_SHOWN else ''}; add recordings, say which folder is the speaker "
+        "(--set prepare.speaker_level=-2: the last but one), lower prepare.min_utterances, or add "
+        "--set prepare.few_utterances=exclude",
         repairs=[("prepare.few_utterances", "exclude")],
     )

@@ -79,12 +79,16 @@ def row_lengths(rows_ND: np.ndarray, name: str) -> np.ndarray:
     """Return the Euclidean length of each row in double precision, [N].
 
     Raises:
-        ValueError: a row of zeros, which has no direction.
+        ValueError: a row of zeros, which has no direction, or one whose length is beyond double precision.
     """
     length_N = np.empty(len(rows_ND))
     for start in range(0, len(rows_ND), CHUNK_ROWS):
         part = rows_ND[start : start + CHUNK_ROWS].astype(np.float64, copy=False)
-        length_N[start : start + CHUNK_ROWS] = np.sqrt(np.einsum("nd,nd->n", part, part))
+        with np.errstate(over="ignore"):
+            length_N[start : start + CHUNK_ROWS] = np.sqrt(np.einsum("nd,nd->n", part, part))
+    if not np.isfinite(length_N).all():
+        row = int((~np.isfinite(length_N)).argmax())
+        raise ValueError(f"{name}: expected embeddings with a finite length, found one beyond double precision in row {row}")
     if not (length_N > 0).all():
         raise ValueError(
             f"{name}: expected embeddings with a length above 0, found {int((length_N == 0).sum())} of {length_N.size} "

@@ -102,3 +102,13 @@ def test_products_of_rows_in_fixed_point_are_exact_and_near_the_cosines(dim):
     error = abs(found - cosine_matrix(rows, rows))
     assert error.max() <= dim**0.5 * 2.0**-26
     assert error[:12, :12].max() < 5e-8
+
+
+def test_embeddings_longer_than_double_precision_holds_are_refused_and_not_made_zeros():
+    embeddings = np.ones((3, 4))
+    embeddings[1] = 1e200
+    for way in (lambda: row_lengths(embeddings, "x"), lambda: unit_rows_float32(embeddings, "x")):
+        with pytest.raises(ValueError, match="finite length, found one beyond double precision in row 1"):
+            way()
+    with pytest.raises(ValueError, match="beyond double precision in row 1"):
+        cosine_pairs(embeddings, [0], [1])

@@ -179,3 +179,12 @@ def test_one_line_gives_the_chief_figures_in_per_cent(case):
     assert one_line(figures, SCORES) == (
         "EER 12.34 % [10.00, 20.00], minDCF(0.01) 0.500, 180 target and 135 non-target trials of 60 speakers"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counts", "bounds"),
+    [((1, 8), "too few to tell: 1 targets, 8 speakers"), ((20, 19), "too few to tell: 19 speakers"), ((20, 20), "4.00, 6.00")],
+)
+def test_one_line_says_too_few_to_tell_instead_of_an_interval(case, counts, bounds):
+    figures = case.found | {"eer": 0.05, "eer_ci95": [0.04, 0.06], "num_target": counts[0], "num_speakers": counts[1]}
+    assert one_line(figures, SCORES).startswith(f"EER 5.00 % [{bounds}], ")
