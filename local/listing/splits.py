@@ -117,8 +117,8 @@ def check_disjoint(sets: Mapping[str, Iterable[Utterance]]) -> None:
     if shared:
         raise RecipeError(
             f"{len(shared)} speakers are in two sets, first {', '.join(list(shared.values())[:_NUM_SHOWN])}; expected each "
-            "speaker in one set, or a system would be tested on those it was trained on; correct the split, or set "
-            "prepare.speaker_level"
+            "speaker in one set, or a system would be tested on those it was trained on; correct the split, say which folder is "
+            "the speaker (--set prepare.speaker_level=NUMBER), or add --set prepare.split=made to have speakers drawn"
         )
 
 
