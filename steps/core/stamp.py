@@ -6,7 +6,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,8 @@ def _hash_of(outputs: Mapping[str, str]) -> str:
 
 def run_record() -> dict[str, Any]:
     """Commit, command, machine, packages and date of this run: recorded beside results, never hashed."""
+    from importlib import metadata  # which takes as long as half of planning a stage
+
     packages = {}
     for name in _PACKAGES:
         try:
