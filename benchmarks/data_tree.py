@@ -92,7 +92,7 @@ def _link(
 def _write_metadata(folder: Path, meta: dict[str, list[tuple[str, str, str]]]) -> None:
     """vox1_meta.csv between tabs, vox2_meta.csv between commas and blanks, as they are published."""
     folder.mkdir()
-    rows = [f"{name}\tSome_Body\t{gender}\tUSA\t{split}\n" for name, gender, split in meta["vox1"]]
+    rows = [f"{name}\tPerson_{name[2:]}\t{gender}\tUSA\t{split}\n" for name, gender, split in meta["vox1"]]
     (folder / "vox1_meta.csv").write_text("VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n" + "".join(rows))
     rows = [f"{name} ,n000001 ,{gender} ,{split} \n" for name, gender, split in meta["vox2"]]
     (folder / "vox2_meta.csv").write_text("VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \n" + "".join(rows))

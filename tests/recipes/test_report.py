@@ -35,6 +35,7 @@ source = "Somebody 2019, Table 3"
 
 
 def _stamp(folder):
+    (folder / "stamp.json").unlink(missing_ok=True)
     write_stamp(folder, {"stage": "made by a test"}, tree_hashes(folder, ("**/*",)), 1.0)
 
 

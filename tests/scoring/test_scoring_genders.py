@@ -38,5 +38,5 @@ def test_genders_that_are_not_documented_and_a_probe_that_is_not_there_are_said(
     train = Embedded(IDS, Items.single(np.eye(20)))
     with pytest.raises(RecipeError, match="score.predict_gender: genders: expected both"):
         fitted_probe(train, manifests(tmp_path / "m", SPEAKERS | {"a": "", "b": ""}), tmp_path)
-    with pytest.raises(RecipeError, match="has no gender.safetensors; run stage 6 there with score.predict_gender = true"):
+    with pytest.raises(RecipeError, match="has no gender.safetensors; run stage 6 there with --set score.predict_gender=true"):
         load_probe(tmp_path)

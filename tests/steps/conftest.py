@@ -133,6 +133,15 @@ def run(name: str, out: Path, *settings: str, jobs: int = 1, flags: tuple[str, .
     return out
 
 
+def restamp(folder: Path) -> Path:
+    """A folder that a test has changed, as if its stage had written it so."""
+    stamp = read_stamp(folder)
+    assert stamp is not None
+    there = {name: files.content_hash(folder / name) for name in stamp["outputs"] if (folder / name).is_file()}
+    write_stamp(folder, stamp["plan"], there, 0.0)
+    return folder
+
+
 def content(folder: Path) -> str:
     """The hash of all that a stage promises."""
     stamp = read_stamp(folder)
@@ -151,7 +160,8 @@ def stages(tmp_path_factory, manifests) -> SimpleNamespace:
         "train", top / "model", *FBANK, *NONE, *TRAIN, manifests=manifests, features=features, augmented=none
     )  # fmt: skip
     return SimpleNamespace(
-        run=run, content=content, write_corpus=write_corpus, manifests=manifests, features=features, none=none, bank=bank,
+        run=run, content=content, restamp=restamp, write_corpus=write_corpus, manifests=manifests, features=features, none=none,
+        bank=bank,
         model=model, FBANK=FBANK, NONE=NONE, ONLINE=ONLINE, COPIES=COPIES, NETWORK=NETWORK, TRAIN=TRAIN, RATE=RATE,
         log=LOG.name,
     )  # fmt: skip

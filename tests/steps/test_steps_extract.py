@@ -81,6 +81,7 @@ def test_samples_so_large_that_their_features_are_infinite_name_their_file(stage
     path = manifests / "audio" / "test" / "test1" / "u2.wav"
     samples_W, rate = soundfile.read(path)
     soundfile.write(path, 1e25 * samples_W, rate, subtype="FLOAT")
+    stages.restamp(manifests)
     with pytest.raises(
         RecipeError, match=r"test1/u2.wav: .*its features are NaN or infinite; expected samples in \+-1, found some up"
     ):

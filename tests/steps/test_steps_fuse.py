@@ -35,6 +35,7 @@ def trials_of(set_name: str, num_speakers: int, each: int = 3) -> Trials:
 
 
 def stamped(folder):
+    (folder / "stamp.json").unlink(missing_ok=True)
     write_stamp(folder, {}, files.tree_hashes(folder, ("*", "*/*")), 0.0)
     return folder
 

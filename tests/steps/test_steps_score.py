@@ -66,6 +66,7 @@ def test_lists_without_labels_or_of_one_kind_have_the_same_scores_and_no_figures
     lines = (manifests / "trials" / "test.txt").read_text().splitlines(keepends=True)
     (manifests / "trials" / "blind.txt").write_text("".join("-" + line[1:] for line in lines))
     (manifests / "trials" / "others.txt").write_text("".join(line for line in lines if line[0] == "0"))
+    (manifests / "stamp.json").unlink()
     write_stamp(manifests, {}, files.tree_hashes(manifests, ("*", "*/*")), 0.0)
     words = ["--set", "system.name=tiny", "--config", str(scores / "settings.toml"), "--backend", str(scores)]
     words += ["--set", 'tasks.run=["pictures"]', "--set", "tasks.picture_set=test"]

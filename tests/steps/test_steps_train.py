@@ -211,6 +211,7 @@ def test_speakers_with_few_utterances_are_left_out_and_the_log_says_so(stages, t
     from steps.data.manifests import write_jsonl
 
     write_jsonl(more / "train" / "supervisions.jsonl.gz", lines)
+    stages.restamp(more)
     features = stages.run("extract", tmp_path / "features", *stages.FBANK, manifests=more)
     none = stages.run("augment", tmp_path / "none", *stages.FBANK, *stages.NONE, manifests=more)
     with caplog.at_level(logging.INFO, logger=stages.log):
@@ -312,6 +313,7 @@ def test_a_head_of_other_speakers_is_not_taken_over(stages, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(stages.model, other)
     (other / "speakers").write_text("".join(f"{name}\n" for name in reversed((other / "speakers").read_text().split())))
+    stages.restamp(other)
     with pytest.raises(RecipeError, match=r"init_head: .*speakers are not the 6 speakers of this training set"):
         begin_with(stages, tmp_path / "a", "train.init_head=true", init=other)
 

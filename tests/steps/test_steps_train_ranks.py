@@ -130,6 +130,7 @@ def test_two_ranks_train_the_model_of_one_process(stages, tmp_path, caplog):
 def test_ranks_find_recordings_that_lie_elsewhere(stages, forks, tmp_path):
     corpus = Path(shutil.copytree(stages.manifests, tmp_path / "corpus", ignore=shutil.ignore_patterns("audio")))
     write_roots(corpus, dict.fromkeys(read_roots(corpus), "recordings"))
+    stages.restamp(corpus)
     more = ("features.storage=none", f"site.recordings={stages.manifests}")
     features = stages.run("extract", tmp_path / "features", *stages.FBANK, *more, manifests=corpus)
     settings = (*stages.FBANK, *stages.NONE, *stages.TRAIN, *MORE, *more)
