@@ -1,5 +1,6 @@
 """benchmarks/data.py: its tree is taken for VoxCeleb, its programs find as much as lhotse's, and no file starts a process."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from benchmarks.data_tree import LISTS, PARTS, make_tree
 from local import voxceleb
 from local.celebrities import known
 from local.listing import shards
+from local.listing.files import Row
 from local.voxceleb import Settings
 from steps.data.manifests import read_set
 from steps.data.trials import read_trials
@@ -70,14 +72,15 @@ def test_no_file_starts_a_process(prepared):
 
 def test_records_wait_one_at_a_time_for_their_files(prepared):
     folders = sorted((prepared / "units").glob("vox2.*"))
-    rows = [line.split('"id": "')[1].split('"')[0] for each in folders for line in shards._lines(each / "utterances.jsonl")]
+    lines = (json.loads(line) for each in folders for line in shards._lines(each / "utterances.jsonl"))
+    rows = [Row(id=line["id"], path=line["path"], speaker="") for line in lines]
     records = shards._Records(folders)
     most = 0
-    for name in rows[:5] + rows[7:]:  # two files have gone since
-        assert records.pop(name)["sampling_rate"] == 16000
+    for row in rows[:5] + rows[7:]:  # two files have gone since
+        assert records.pop(row)["sampling_rate"] == 16000
         most = max(most, len(records._waiting))
     assert most == 2
-    assert records.pop("a file that is new") is None
+    assert records.pop(Row(id="new", path="new.flac", speaker="")) is None
 
 
 def test_our_epochs_have_the_utterances_of_lhotse(prepared):

@@ -184,7 +184,7 @@ def test_recordings_that_change_after_stage_2_are_noticed(stages, tmp_path):
     ):
         soundfile.write(path, wave, its_rate, subtype="PCM_16")
         with pytest.raises(RecipeError, match="audio/test/test1/u1.wav has .* --verify"):
-            stages.run("embed", tmp_path / "out", *settings, *stages.NETWORK, **inputs)
+            stages.run("embed", tmp_path / f"out{len(wave)}{its_rate}{wave[0]}", *settings, *stages.NETWORK, **inputs)
         stages.restamp(corpus)
         with pytest.raises(RecipeError, match=said):
-            stages.run("embed", tmp_path / "out", *settings, *stages.NETWORK, **inputs)
+            stages.run("embed", tmp_path / f"out{len(wave)}{its_rate}{wave[0]}", *settings, *stages.NETWORK, **inputs)
