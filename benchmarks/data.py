@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SCALE = ("prepare", "headers", "lhotse", "open_set", "cuts", "worker")
+SCALE = ("prepare", "headers", "rerun", "lhotse", "open_set", "cuts", "worker")
 EXTRACT = ("bare", "begin", "extract", "extract2", "extract8bit", "lhotse")
 INPUT = ("float32", "two_byte", "speech_feature", "from_bank", "from_flac")
 TASKS = ("scale", "extract", "input")

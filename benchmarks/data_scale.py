@@ -26,24 +26,29 @@ Run = Callable[[], str]
 NO_BANKS = tuple(f"prepare.{name}=" for name in ("noise", "music", "rir", "babble"))
 
 
-def stage(name: str, out: Path, settings: tuple[str, ...], *more: str) -> list[str]:
-    """Return the command of a stage that makes `out` anew."""
-    for old in (out, out.with_name(f"{out.name}.partial")):
+def stage(name: str, out: Path, settings: tuple[str, ...], *more: str, anew: bool = True) -> list[str]:
+    """Return the command of a stage that makes `out`, by default anew."""
+    for old in (out, out.with_name(f"{out.name}.partial")) if anew else ():
         shutil.rmtree(old, ignore_errors=True)
     chosen = [word for setting in settings for word in ("--set", setting)]
     return [sys.executable, "-m", f"steps.{name}", *more, *chosen, "--out", str(out)]
 
 
-def prepare(folder: Path, check_audio: str = "decode") -> list[str]:
+def prepare(folder: Path, check_audio: str = "decode", *, anew: bool = True) -> list[str]:
     """Stage 1 of the recipe voxceleb, each file decoded; lists of trials in proportion, E and H at full size."""
     settings = (f"site.corpus={folder / 'corpus'}", "prepare.other_lists=warn", f"prepare.check_audio={check_audio}")
     settings += ("prepare.dev_speakers=0.0067", "prepare.calibration=pairs", *NO_BANKS)
-    return stage("prepare", folder / "manifests", settings, "--config", "recipes/voxceleb/recipe.toml")
+    return stage("prepare", folder / "manifests", settings, "--config", "recipes/voxceleb/recipe.toml", anew=anew)
 
 
 def headers(folder: Path) -> list[str]:
     """The same, of each file only the header."""
     return prepare(folder, "header")
+
+
+def rerun(folder: Path) -> list[str]:
+    """The same once more, all up to date."""
+    return prepare(folder, "header", anew=False)
 
 
 def lhotse(folder: Path) -> Run:
