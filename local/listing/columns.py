@@ -19,6 +19,7 @@ _SAME = {
     "voxceleb1 id": "speaker", "voxceleb2 id": "speaker",
     "utt": "id", "key": "id", "utt_id": "id", "utterance_id": "id",
     "session_id": "session", "sex": "gender", "offset": "start", "begin": "start", "start_time": "start", "end_time": "end",
+    "begin_time": "start",
     "stop": "end",
 }  # fmt: skip
 # What they have beside that and decides nothing here, as does what begins with num_.
@@ -26,6 +27,7 @@ _UNUSED = frozenset(
     {"accent", "accents", "age", "down_votes", "dur", "lang", "language", "locale", "normalized_text", "pred_text"}
     | {"sample_rate", "sampling_rate", "segment", "sentence", "sentence_domain", "sentence_id"}
     | {"text", "text_filepath", "transcript", "transcription", "up_votes", "variant", "vggface1 id", "vggface2 id"}
+    | {"txt", "wrd", "wav_format", "wav_opts", "spk_id_format", "spk_id_opts"}  # WeNet's lists, SpeechBrain's tables
 )
 _HINTS = {
     "utterance": "id",

@@ -48,6 +48,8 @@ def rows_of_table(
     for where, values in lines:
         _check_there(where, values, needed)
     in_samples = "stop" in read.meaning  # SpeechBrain counts samples
+    if in_samples:
+        notes.say(f"{path}: start and stop count samples, as in SpeechBrain's tables; a column of seconds is called end")
     place = _placed(root, table, [values["path"] for _, values in lines])
     every = [values["path"] for _, values in lines]
     made = [_row(where, values, root, place, replace_spaces, in_samples, every) for where, values in lines]
@@ -147,10 +149,20 @@ def _stretch(where: str, values: dict[str, str], path: Path, in_samples: bool) -
     if in_samples:
         rate, duration = _rate(path), ""
         start, end = (
-            f"{segments.seconds(text, name, where) / rate!r}" if text and not segments.is_to_the_end(text) else text
+            f"{_sample(text, name, where) / rate!r}" if text and not segments.is_to_the_end(text) else text
             for name, text in (("start", start), ("stop", end))
         )
     return segments.stretch(where, start=start, end=end, duration=duration)
+
+
+def _sample(text: str, name: str, where: str) -> float:
+    value = segments.seconds(text, name, where)
+    if not value.is_integer():
+        raise RecipeError(
+            f"{where}: {name} '{text}'; expected a whole number, as start and stop count samples (SpeechBrain); call the column "
+            "'end' instead of 'stop' if these are seconds"
+        )
+    return value
 
 
 @lru_cache(maxsize=1)

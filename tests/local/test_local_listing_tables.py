@@ -153,6 +153,71 @@ def test_manifests_that_lhotse_writes_are_understood(tmp_path, form):
             prepare(root, tmp_path / "z", table=name)
 
 
+def cuts_of_lhotse(root):
+    import lhotse
+
+    names = [f"c{number}" for number in range(4)]
+    for number, name in enumerate(names):
+        write_audio(root / f"{name}.wav", number, 2.0)
+    recordings = [lhotse.Recording.from_file(root / f"{name}.wav", recording_id=name) for name in names]
+    spans = [
+        lhotse.SupervisionSegment(id=f"{name}-x", recording_id=name, start=0.5, duration=1.0, speaker="ab"[number % 2])
+        for number, name in enumerate(names)
+    ]
+    return lhotse.CutSet.from_manifests(
+        recordings=lhotse.RecordingSet.from_recordings(recordings), supervisions=lhotse.SupervisionSet.from_segments(spans)
+    )
+
+
+def test_of_a_supervision_of_lhotse_only_what_lies_in_its_cut_is_used(tmp_path):
+    root = tmp_path / "calls"
+    cuts = cuts_of_lhotse(root)
+    cuts.map(lambda cut: cut.truncate(offset=0.75, duration=0.5)).to_eager().to_file(root / "cuts.jsonl.gz")
+    items = read_set(prepare(root, tmp_path / "x", table="cuts.jsonl.gz"), "test")
+    assert {(each.start, each.num_samples) for each in items} == {(0.75, RATE // 2)}
+
+
+@pytest.mark.parametrize("change", ["perturb_speed", "perturb_tempo", "perturb_volume", "resample"])
+def test_recordings_that_lhotse_would_change_are_refused_unless_only_their_rate_is(tmp_path, change):
+    root = tmp_path / "calls"
+    factor = 2 * RATE if change == "resample" else 1.1
+    getattr(cuts_of_lhotse(root), change)(factor).to_eager().to_file(root / "cuts.jsonl.gz")
+    if change == "resample":
+        items = read_set(prepare(root, tmp_path / "x", table="cuts.jsonl.gz"), "test")
+        assert {(each.start, each.num_samples) for each in items} == {(0.5, RATE)}
+        return
+    with pytest.raises(
+        RecipeError, match=r"cuts.jsonl.gz:1: recording 'c0.*' is to be changed as it is read \((Speed|Tempo|Volume)\)"
+    ):
+        prepare(root, tmp_path / "x", table="cuts.jsonl.gz")
+
+
+def test_a_supervision_without_a_speaker_is_named(tmp_path):
+    root = tmp_path / "calls"
+    cuts = cuts_of_lhotse(root)
+    with open(root / "recordings.jsonl", "w") as file:
+        file.writelines(json.dumps(cut.recording.to_dict()) + "\n" for cut in cuts)
+    with open(root / "supervisions.jsonl", "w") as file:
+        for cut in cuts:
+            file.write(
+                json.dumps({name: value for name, value in cut.supervisions[0].to_dict().items() if name != "speaker"}) + "\n"
+            )
+    with pytest.raises(RecipeError, match=r"supervisions.jsonl:1: empty speaker"):
+        prepare(root, tmp_path / "x", table="supervisions.jsonl")
+
+
+def test_start_and_stop_count_samples_which_is_said_and_seconds_there_are_refused(corpus, tmp_path, caplog):
+    caplog.set_level("INFO", "prepare")
+    changes = table(corpus, "wav,spk_id,start,stop,wrd", lambda path, speaker: f"{path},{speaker},800,3200,x")
+    parts = read_set(prepare(corpus, tmp_path / "x", **changes), "test")
+    assert {(each.start, each.num_samples) for each in parts} == {(0.1, 2400)}
+    assert "start and stop count samples" in caplog.text
+    assert "not used: wrd" in caplog.text
+    changes = table(corpus, "path,speaker,start,stop", lambda path, speaker: f"{path},{speaker},1200.0,1500.5")
+    with pytest.raises(RecipeError, match=r"list.csv:2: stop '1500.5'; expected a whole number.*call the column 'end'"):
+        prepare(corpus, tmp_path / "y", **changes)
+
+
 def test_metadata_of_voxceleb_are_understood(corpus, tmp_path):
     lines = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"] + [
         f"s{n}\tAnna_{n}\t{'fm'[n % 2]}\tUSA\tdev" for n in range(4)
