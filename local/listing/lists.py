@@ -111,9 +111,14 @@ def _check_labels(path: Path, trials: Trials, of_side: Mapping[str, str]) -> Non
 
 
 def _advice(
-    known: Mapping[str, str], models: Models, elsewhere: Mapping[str, str], away: Callable[[], Callable[[str], str]], name: str
+    known: Mapping[str, str],
+    models: Models,
+    elsewhere: Mapping[str, str],
+    away: Callable[[], Callable[[str], str]],
+    names: list[str],
 ) -> str:
-    """What is said of a name that is not known: the set it is in, or the folder that it lacks or has in front of an id."""
+    """What is said of names that are not known: the set the first is in, or the folder that they lack or have before an id."""
+    name = names[0]
     if (its_id := away()(name)) in elsewhere:
         return (
             f" ('{name}' is in the set '{elsewhere[its_id]}': trials are of test data; say what that is with --set "
@@ -123,6 +128,8 @@ def _advice(
     more = next((each for each in known if plain.endswith(f"/{each}")), "")
     less = next((each for each in known if each.endswith(f"/{plain}")), "")
     folder = plain.removesuffix(f"/{more}") if more else less.removesuffix(f"/{plain}")
+    if less and not more and any(f"{folder}/{without_suffix(each)}" not in known for each in names):
+        return " (names of the list lack folders that ids begin with, not all the same one: write them as paths below the corpus)"
     if more or less:
         what = f"names of the list {'begin with' if more else 'lack'} '{folder}/', which ids {'lack' if more else 'begin with'}"
         return f" ({what}: --set prepare.trials_root={folder})"
@@ -157,9 +164,23 @@ def given_models(
     """Return the models of an enrolment file, with the ids of the utterances, which are named as in trial lists."""
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
     resolve = resolver(speakers, prefix, replace_spaces, roots)
-    models = {name: tuple(resolve(each) for each in theirs) for name, theirs in read_models(path).items()}
+    models = read_models(path)
+    for name, theirs in models.items():
+        check_spellings(theirs, resolve, f"{path}: model '{name}'")
+    models = {name: tuple(map(resolve, theirs)) for name, theirs in models.items()}
     model_speakers(models, speakers, str(path))
     return models
+
+
+def check_spellings(names: Iterable[str], resolve: Callable[[str], str], where: str) -> None:
+    """Raise a RecipeError if two names of a list that names each utterance once stand for one: a and a.wav."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(resolve(name), name)
+        if other != name:
+            raise RecipeError(
+                f"{where}: '{other}' and '{name}' are one utterance, '{resolve(name)}'; expected each once; remove one of them"
+            )
 
 
 def models_of_files(paths: Iterable[Path], utterances: Iterable[Utterance], **names: str) -> Models:
