@@ -67,7 +67,8 @@ class Settings(CorpusSettings):
             return found + beside * (root / kaldi.WAV).is_file()
         if kaldi.folders(root):
             return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
-        return [*found, *first_bytes.files_of(root).remarks(), *self._lists_beside(root)]
+        there = first_bytes.files_of(root)
+        return [*found, *there.remarks(), *there.list_remarks(), *self._lists_beside(root)]
 
     def _lists_beside(self, root: Path) -> list[tuple[bool, str]]:
         """Return what is said of lists that lie beside folders of speakers and are not read."""

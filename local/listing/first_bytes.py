@@ -31,6 +31,7 @@ NAMED_AUDIO = frozenset(
 )
 _NUM_BYTES = 16
 _NO_SUFFIX = "(no suffix)"
+_LIST = "wav.scp"
 
 
 def kind_of(head: bytes) -> str:
@@ -50,6 +51,7 @@ class Found(NamedTuple):
     copies: Counter[str]  # by suffix, how many hold audio and lie beside audio of their own name
     audio: Counter[str]  # how many may be audio and are not read
     others: Counter[str]  # and how many do not begin as audio does
+    lists: list[str]  # of these, Kaldi's
 
     def remarks(self, where: str = "") -> list[tuple[bool, str]]:
         """Return (as expected?, line) of the files that are passed over, a warning where some may be audio."""
@@ -60,6 +62,18 @@ class Found(NamedTuple):
         ]
         return [(is_expected, where + text.format(_counts(counts))) for is_expected, text, counts in lines if counts]
 
+    def list_remarks(self) -> list[tuple[bool, str]]:
+        """Return (False, line) of Kaldi's lists that lie deeper in a corpus that is read as folders of speakers."""
+        if not self.lists:
+            return []
+        text = f"{len(self.lists)} {_LIST} of Kaldi lie in folders that are not looked into, first {self.lists[0]}: folders are"
+        return [
+            (
+                False,
+                f"{text} taken for speakers; for such a list give the folder that it lies in, or the one above, with --data DIR",
+            )
+        ]
+
 
 def files_of(root: Path) -> Found:
     """Return what is below a folder; hidden files are left out.
@@ -67,7 +81,7 @@ def files_of(root: Path) -> Found:
     Files with the name of audio are taken at their word (stage 1 says what is wrong with them); of others the first bytes decide.
     What lies beside audio of its own name (x.sph and x.wav; x.wav.bak and x.wav) is taken for a copy and left out.
     """
-    read, unnamed, audio, others = [], [], Counter[str](), Counter[str]()
+    read, unnamed, audio, others, lists = [], [], Counter[str](), Counter[str](), []
     for path in walk(root):
         suffix = _suffix(path)
         if suffix in AUDIO_SUFFIXES:
@@ -77,11 +91,12 @@ def files_of(root: Path) -> Found:
         if kind == "read":
             unnamed.append(path)
         else:
+            lists += [path] * (os.path.basename(path) == _LIST)
             (audio if kind or suffix in NAMED_AUDIO else others)[suffix or _NO_SUFFIX] += 1
     names = {name for path in read for name in (path, stem(path))} if unnamed else set()
     read += [path for path in unnamed if stem(path) not in names]
     copies = Counter(_suffix(path) or _NO_SUFFIX for path in unnamed if stem(path) in names)
-    return Found(sorted(read), copies, audio, others)
+    return Found(sorted(read), copies, audio, others, sorted(lists))
 
 
 def is_audio(path: Path) -> bool:

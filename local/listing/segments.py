@@ -88,6 +88,13 @@ def channels(texts: Sequence[str], wheres: Sequence[str]) -> tuple[list[int], bo
     return [0 if value is None else value + from_zero for value in values], from_zero
 
 
+def channel_from_zero(text: str, where: str) -> int:
+    """Return the channel, from 1 on, that a text of Kaldi's segments says, which counts from 0. Raises RecipeError if none."""
+    if not (text.isascii() and text.isdigit() and int(text[:5]) < _MOST_CHANNELS):
+        raise RecipeError(f"{where}: channel '{text}'; expected 0, 1 ..., as Kaldi's extract-segments counts; correct the line")
+    return int(text) + 1
+
+
 def check_channels(rows: Iterable[Row], channel: str) -> None:
     """Raise a RecipeError if a row has another channel than `prepare.channel` says ("mono": it says nothing of them)."""
     wanted = {"first": 1, "second": 2}.get(channel)
