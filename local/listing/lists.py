@@ -23,6 +23,7 @@ from steps.data.trials import MAX_PAIRS, Trials, all_pairs, balanced, check_know
 
 MADE = ("balanced", "all_pairs", "same_gender", "extended", "hard")
 NOBODY: Mapping[str, str] = MappingProxyType({})
+_GIVEN_DEV = " (where the data give a dev set: have two or more speakers in it, or none)"
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
@@ -337,7 +338,9 @@ def calibration_trials(utterances: list[Utterance], *, seed: int, max_trials: in
             per_utterance = max(2, 2 * round(max_trials / len(utterances) / 2))
             trials = balanced(utterances, rng, per_utterance, **conditions)
     except RecipeError as error:
-        raise RecipeError(f"calibration trials of the dev speakers: {error}, or change prepare.dev_speakers") from None
+        raise RecipeError(
+            f"calibration trials of the dev speakers: {error}, or change prepare.dev_speakers{_GIVEN_DEV}"
+        ) from None
     if len(trials) <= max_trials:
         return trials
     num_target = min(trials.num_target, max_trials // 2)
