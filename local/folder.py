@@ -75,11 +75,13 @@ class Settings(CorpusSettings):
         used = {Path(name).name for name in (*self.trials.split(";"), *self.enrolment.split(";"), self.metadata)}
         names = sorted(path.name for path in root.iterdir() if path.is_file() and path.name not in used)
         said = [name for name in names if name in kaldi.READ]
-        tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl")]
+        trials = [name for name in names if kaldi.is_trial_list(name)]
+        tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl") and name not in trials]
         lines = (
             [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; prepare.metadata takes genders")] if said else []
         )
         advice = "--set prepare.table=FILE takes one of recordings, --set prepare.metadata=FILE one of speakers"
+        lines += [(False, f"{name}: not used; for these trials add --set prepare.trials={name}") for name in trials]
         return lines + ([(False, f"tables that are not read: {', '.join(tables_)}; {advice}")] if tables_ else [])
 
     def _says_splits(self, root: Path) -> str:

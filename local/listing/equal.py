@@ -38,6 +38,8 @@ def _remarks(group: list[Opened]) -> list[Finding]:
 def _what(first: Opened, other: Opened) -> str:
     if other.row.path == first.row.path:
         return f"the same recording is '{other.row.id}' and '{first.row.id}'"
+    if other.row.is_part:
+        return f"its part '{other.row.id}' has the same content as '{first.row.id}' of {first.row.path}"
     return f"the same content as {first.row.path}"
 
 

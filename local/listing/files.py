@@ -124,12 +124,22 @@ def relative_path(text: str, root: Path, where: str, others: Iterable[str] = ())
             if path.is_relative_to(base):
                 path = path.relative_to(base)
                 break
+    straight = Path(os.path.normpath(path))  # lists/../wav/a.wav, unless lists is a link to elsewhere
+    if ".." in path.parts and ".." not in straight.parts and _is_same(root / path, root / straight):
+        path = straight
     if path.is_absolute() or ".." in path.parts:
         raise RecipeError(
             f"{where}: '{text}' does not lie below {root}; expected paths below it, as manifests hold relative paths only; "
             f"name the common folder of all audio: --set prepare.audio_root_name=audio --set site.audio={_common(text, others)}"
         )
     return path.as_posix()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def _common(text: str, others: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from local.listing.contradictions import Values
 from local.listing.files import Row, as_on_disk, fix_spaces, read_gender, read_text, relative_path, split_of
 from local.listing.first_bytes import is_audio
 from steps.core.errors import RecipeError
+from steps.data.audio import AUDIO_SUFFIXES
 
 WAV = "wav.scp"
 READ = (WAV, "segments", "utt2spk", "spk2utt", "spk2gender", "utt2gender", "utt2sess", "utt2session", "reco2file_and_channel")
@@ -133,7 +134,7 @@ def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
     for folder in folders(root).values():
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         rest = [name for name in names if name not in READ and not any(Path(each).name == name for each in used)]
-        trials = [name for name in rest if _TRIALS.fullmatch(name)]
+        trials = [name for name in rest if is_trial_list(name)]
         known = [name for name in rest if name in NOT_USED]
         strange = [name for name in rest if name not in trials and name not in known and not is_audio(folder / name)]
         if known:
@@ -145,6 +146,11 @@ def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
             )
         if strange:
             yield False, f"{folder}: {len(strange)} other files are not read: {', '.join(strange[:20])}"
+
+
+def is_trial_list(name: str) -> bool:
+    """Return whether a file is called as a list of trials, and not as audio."""
+    return bool(_TRIALS.fullmatch(name)) and Path(name).suffix.lower() not in AUDIO_SUFFIXES
 
 
 @dataclass(frozen=True)

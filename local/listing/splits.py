@@ -43,7 +43,7 @@ def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utteranc
     # One speaker alone makes no non-target trial.
     num = round(share) if share >= 1 or share == 0 else max(2, round(share * len(eligible)))
     if share > 0 and not num <= min(len(eligible), len(counts) - 1):
-        few = f": {', '.join(sorted(counts)[:_NUM_SHOWN])}" if len(counts) <= _NUM_SHOWN else ""
+        few = f": {', '.join(sorted(counts)[:_NUM_SHOWN])}" if 0 < len(counts) <= _NUM_SHOWN else ""
         raise RecipeError(
             f"prepare.{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
             f"utterances ({len(counts)} speakers {'to train on' if purpose == 'dev' else 'in all'}{few}); expected that one is "

@@ -1,7 +1,7 @@
 """Rows and speakers of a table that says what there is: CSV, TSV, or the JSON lines of NeMo and lhotse."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from steps.data.names import composed
 
 _COMMON_VOICE = "clips"  # the folder that its paths leave out
 _OF_AGES = f", or, if people grew older, let the column be: --set 'prepare.other_columns=[\"{columns.AGE}\"]'"
+_NUM_SHOWN = 5
 _PLACEHOLDER = re.compile(r"^(\$\w+|\$?\{\w+\})/")  # SpeechBrain's, for the folder of the corpus
 
 
@@ -91,6 +92,7 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
             f"{path}: none of its {len(known)} speakers is in the corpus; expected names such as '{rows[0].speaker}', found "
             f"'{next(iter(known), '')}'; correct the table, or --set prepare.speaker_level or prepare.corpus_level"
         )
+    _say_who_lacks_an_entry(path, {composed(row.speaker) for row in rows}, known.keys())
     for row in rows:
         for name in ("gender", "split", "nationality"):
             if composed(row.speaker) in known:
@@ -98,6 +100,15 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
     values_of.check(str(path))
     ages.check(str(path), _OF_AGES)
     return [_with_entry(row, known.get(composed(row.speaker), {})) for row in rows]
+
+
+def _say_who_lacks_an_entry(path: Path, speakers: Set[str], known: Set[str]) -> None:
+    """Say which speakers of the corpus are not in the metadata, and where some are not which of these are not in the corpus."""
+    lacking, idle = sorted(speakers - known), sorted(known - speakers)
+    if lacking:
+        text = f"{len(lacking)} of {len(speakers)} speakers of the corpus are not in it, first {', '.join(lacking[:_NUM_SHOWN])}"
+        text += f"; {len(idle)} of its own are not in the corpus, first {', '.join(idle[:_NUM_SHOWN])}" if idle else ""
+        notes.say(f"{path}: {text}", is_expected=False)
 
 
 def _with_entry(row: Row, entry: dict[str, str]) -> Row:
@@ -208,7 +219,8 @@ def _named(rows: list[Row], lines: Iterable[tuple[str, dict[str, str]]], root: P
     several = len({row.channel for row in rows} - {0}) > 1
     found = []
     for row, (where, values) in zip(rows, lines, strict=True):
-        name = without_suffix(relative_path(_PLACEHOLDER.sub("", values["path"]), root, where))
+        text = _PLACEHOLDER.sub("", values["path"])
+        name = without_suffix(row.path if ".." in text else relative_path(text, root, where))
         name += segments.part_name(row) + (f"-ch{row.channel}" if several and row.channel else "")
         name = row.id or fix_spaces(name, replace_spaces)
         found.append(replace(row, id=name, speaker=row.speaker or name))

@@ -261,3 +261,13 @@ def test_speakers_of_published_corpora_have_one_gender_each(tmp_path):
     with pytest.raises(RecipeError, match=r"person 'A' has the id 'id1' \(.*:2\) and 'id2' \(.*:3\)"):
         read_speakers(tmp_path / "vox1_meta.csv", "voxceleb1 id")
     assert json.loads('{"a": 1, "a": 2}') == {"a": 2}  # what Python does by itself
+
+
+def test_trial_lists_beside_folders_of_speakers_are_named(tmp_path, caplog):
+    people(tmp_path / "corpus")
+    (tmp_path / "corpus" / "trials.csv").write_text("enrol,test,label\ns0/u0,s0/u1,1\ns0/u0,s1/u0,0\n")
+    prepare(tmp_path / "corpus", tmp_path / "x")
+    assert "trials.csv: not used; for these trials add --set prepare.trials=trials.csv" in caplog.text
+    caplog.clear()
+    prepare(tmp_path / "corpus", tmp_path / "y", trials="trials.csv")
+    assert "not used" not in caplog.text

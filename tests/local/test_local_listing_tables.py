@@ -294,3 +294,25 @@ def test_names_of_other_tools_stand_for_columns_of_ours_alone():
         assert ours in {*columns.OF_UTTERANCES, *columns.OF_SPEAKERS}
         assert name not in columns._UNUSED
     assert not columns._UNUSED & {*columns.OF_UTTERANCES, *columns.OF_SPEAKERS}
+
+
+def test_speakers_whom_metadata_do_not_have_are_said(corpus, tmp_path, caplog):
+    (corpus / "people.csv").write_text("speaker,gender\nS0,f\ns1,m\ns2,f\nzz,m\n")
+    prepare(corpus, tmp_path / "x", metadata="people.csv")
+    assert (
+        "people.csv: 2 of 4 speakers of the corpus are not in it, first s0, s3; 2 of its own are not in the corpus, first S0, zz"
+        in (caplog.text)
+    )
+    caplog.clear()
+    (corpus / "people.csv").write_text("speaker,gender\n" + "".join(f"s{n},f\n" for n in range(9)))  # of a larger corpus
+    prepare(corpus, tmp_path / "y", metadata="people.csv")
+    assert "are not in it" not in caplog.text
+
+
+def test_paths_may_go_up_and_down_again_below_the_corpus(corpus, tmp_path):
+    (corpus / "lists").mkdir()
+    changes = table(corpus / "lists", "path,speaker", lambda path, speaker: f"../{path},{speaker}")
+    assert found(prepare(corpus, tmp_path / "x", table=f"lists/{changes['table']}")) == PLAIN
+    changes = table(corpus, "path,speaker", lambda path, speaker: f"../{path},{speaker}")
+    with pytest.raises(RecipeError, match=r"'../s0/u0.wav' does not lie below"):
+        prepare(corpus, tmp_path / "y", **changes)
