@@ -140,11 +140,7 @@ def check_shared(rows: Iterable[Row]) -> list[tuple[bool, str]]:
         RecipeError: the same stretch of a recording is given to two speakers, or a whole recording beside a part of it.
     """
     found = shared(rows)
-    same = [
-        (one, other)
-        for one, other, _ in found
-        if (one.start, one.end) == (other.start, other.end) or not one.is_part or not other.is_part
-    ]
+    same = [(one, other) for one, other, _ in found if _is_same_stretch(one, other) or not one.is_part or not other.is_part]
     if same:
         one, other = same[0]
         raise RecipeError(
@@ -162,6 +158,12 @@ def check_shared(rows: Iterable[Row]) -> list[tuple[bool, str]]:
         "and in test"
     )
     return [(False, text)]
+
+
+def _is_same_stretch(one: Row, other: Row) -> bool:
+    """Whether two rows begin and end at the same time, as it may be rounded."""
+    begin_alike = abs(one.start - other.start) < _SLACK
+    return begin_alike and (one.end == other.end or (one.end > 0 and other.end > 0 and abs(one.end - other.end) < _SLACK))
 
 
 def _end(row: Row) -> float:

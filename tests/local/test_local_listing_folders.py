@@ -271,3 +271,29 @@ def test_trial_lists_beside_folders_of_speakers_are_named(tmp_path, caplog):
     caplog.clear()
     prepare(tmp_path / "corpus", tmp_path / "y", trials="trials.csv")
     assert "not used" not in caplog.text
+
+
+def test_the_folder_of_the_split_is_nobody(tmp_path):
+    for name, speakers in (("train", range(4)), ("test", range(4, 6))):
+        for speaker in speakers:
+            for number in range(3):
+                write_audio(tmp_path / "c" / name / f"s{speaker}" / f"v{number}" / "u.wav", 10 * speaker + number)
+    with pytest.raises(
+        RecipeError, match=r"prepare.speaker_level = 0 is the folder of the split .*--set prepare.speaker_level=1"
+    ):
+        prepare(tmp_path / "c", tmp_path / "x", split="auto", speaker_level=0)
+    out = prepare(tmp_path / "c", tmp_path / "y", split="auto", speaker_level=1, dev_speakers=0)
+    assert {each.speaker for each in read_set(out, "test")} == {"s4", "s5"}
+
+
+def test_folders_train_and_test_that_part_no_speakers_are_said(tmp_path, caplog):
+    for speaker in range(4):
+        for name in ("train", "test"):
+            write_audio(tmp_path / "c" / f"s{speaker}" / name / "u.wav", 10 * speaker + len(name))
+    prepare(tmp_path / "c", tmp_path / "x", split="auto", speaker_level=0, dev_speakers=0)
+    assert "folders test, train below others (such as s0/test) are not used as a split" in caplog.text
+    people(tmp_path / "d")
+    for name in ("train", "test"):
+        (tmp_path / "d" / f"s{len(name) - 4}").rename(tmp_path / "d" / name)
+    prepare(tmp_path / "d", tmp_path / "y", split="auto", dev_speakers=0)
+    assert "folders test, train hold recordings themselves, and are taken for speakers" in caplog.text

@@ -166,6 +166,9 @@ def test_the_same_audio_of_two_speakers_is_an_error_and_overlaps_are_said(calls,
     same = [HEAD, "c0.wav,a,a0,0,1", "c0.wav,b,b0,0,1", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
     with pytest.raises(RecipeError, match=r"0 s to 1 s of c0.wav is given to 'b', and 0 s to 1 s of c0.wav to 'a'.*1 such"):
         prepare(root, tmp_path / "y", channel="first", **table(root, same))
+    rounded = [HEAD, "c0.wav,a,a0,0.1,1", "c0.wav,b,b0,0.1,1.0004", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
+    with pytest.raises(RecipeError, match=r"0.1 s to 1.0004 s of c0.wav is given to 'b', and 0.1 s to 1 s of c0.wav to 'a'"):
+        prepare(root, tmp_path / "r", channel="first", **table(root, rounded))
     beside = [HEAD, "c0.wav,a,a0,,", "c0.wav,b,b0,0.5,1", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
     with pytest.raises(RecipeError, match=r"list.csv:3: 0.5 s to 1 s of c0.wav is given to 'b', and all of c0.wav to 'a'"):
         prepare(root, tmp_path / "z", channel="first", **table(root, beside))
