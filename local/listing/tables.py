@@ -48,6 +48,8 @@ def rows_of_table(
     lines = [(table.where(number), read.values(line)) for number, line in table.lines]
     for where, values in lines:
         _check_there(where, values, needed)
+        if is_json(path):
+            _check_texts(where, values)
     in_samples = "stop" in read.meaning  # SpeechBrain counts samples
     if in_samples:
         notes.say(f"{path}: start and stop count samples, as in SpeechBrain's tables; a column of seconds is called end")
@@ -127,6 +129,13 @@ def _check_there(where: str, values: dict[str, str], needed: Iterable[str]) -> N
     for name in needed:
         if not values[name]:
             raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
+
+
+def _check_texts(where: str, values: dict[str, str]) -> None:
+    """Raise a RecipeError if a value of JSON is a list or an object."""
+    name = next((name for name, value in values.items() if value[:1] in ("[", "{")), None)
+    if name:
+        raise RecipeError(f"{where}: {name} {values[name][:60]}; expected a text or a number; correct the line")
 
 
 def _row(

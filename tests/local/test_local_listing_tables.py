@@ -316,3 +316,28 @@ def test_paths_may_go_up_and_down_again_below_the_corpus(corpus, tmp_path):
     changes = table(corpus, "path,speaker", lambda path, speaker: f"../{path},{speaker}")
     with pytest.raises(RecipeError, match=r"'../s0/u0.wav' does not lie below"):
         prepare(corpus, tmp_path / "y", **changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            '{"path": "s0/u0.wav", "speaker": "a", "speaker": "b"}',
+            r"list.jsonl:1: expected a JSON object a line \(two values of 'speaker'\)",
+        ),
+        ('{"path": "s0/u0.wav", "Path": "s0/u1.wav", "speaker": "b"}', r"list.jsonl:1: 'Path', and 'path' elsewhere"),
+        ('{"path": "s0/u0.wav", "speaker": ["b"]}', r"list.jsonl:1: speaker \[\"b\"\]; expected a text or a number"),
+    ],
+)
+def test_what_json_would_settle_in_silence_is_refused(corpus, tmp_path, line, words):
+    (corpus / "list.jsonl").write_text(line + "\n")
+    with pytest.raises(RecipeError, match=words):
+        prepare(corpus, tmp_path / "x", table="list.jsonl")
+
+
+def test_trials_across_sessions_of_nobody_say_so(corpus, tmp_path):
+    with pytest.raises(
+        RecipeError, match="cross_session = true: no recording has a session; .*prepare.session_level=NUMBER"
+    ) as refused:
+        prepare(corpus, tmp_path / "x", cross_session=True)
+    assert "found 0 target" not in str(refused.value)
