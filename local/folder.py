@@ -51,6 +51,7 @@ class Settings(CorpusSettings):
         audio_root_name = self.audio_root_name or self.root_name
         audio_root = site_root(site, audio_root_name)
         rows = self._listed(root, audio_root)
+        files.check_begin(rows, audio_root)
         segments.check_channels(rows, self.channel)
         if rows and self.metadata:
             path = files.find_file(self.metadata, root)

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,19 @@ def _common(text: str, others: Iterable[str]) -> str:
     found = {os.path.dirname(each) for each in (text, *others) if os.path.isabs(each)}
     folder = os.path.commonpath(found) if found and "\0" not in text else ""
     return shlex.quote(folder) if folder.strip("/") and folder.isprintable() else "DIR"
+
+
+def check_begin(rows: Sequence[Row], root: Path) -> None:
+    """Raise a RecipeError if the first path of a list is not below the root, but below a folder that the root is in."""
+    first = rows[0] if rows else None
+    if first is None or not first.source or "\0" in first.path or (root / first.path).exists():
+        return
+    above = next((folder for folder in root.absolute().parents if (folder / first.path).is_file()), None)
+    if above is not None:
+        raise RecipeError(
+            f"{first.where}: '{first.path}' is not in {root}, but in {above}; expected paths that begin in the former; say where "
+            f"they begin: --set prepare.audio_root_name=audio --set site.audio={shlex.quote(str(above))}"
+        )
 
 
 def split_of(text: str) -> str:

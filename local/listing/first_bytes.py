@@ -16,6 +16,8 @@ from steps.data.audio import AUDIO_SUFFIXES
 # Begins of files (RFC 2361, RFC 3533, IFF, NIST SPHERE, Sony Wave64, Apple CAF ...), with what must stand at byte 8, or "".
 _READ = {
     b"RIFF": b"WAVE", b"RIFX": b"WAVE", b"RF64": b"WAVE", b"FORM": (b"AIF", b"8SV", b"16SV"),
+    b" paf": b"", b"fap ": b"", b"\x64\xa3\x01\x00": b"", b"\x64\xa3\x02\x00": b"", b"\x64\xa3\x03\x00": b"",
+    b"\x00\x01\xa3\x64": b"", b"\x00\x02\xa3\x64": b"", b"\x00\x03\xa3\x64": b"",
     b"PVF1": b"", b"2BIT": b"", b"fLaC": b"", b"OggS": b"", b"NIST_1A": b"",
     b".snd": b"", b"caff": b"", b"riff\x2e\x91\xcf\x11": b"", b"ID3": b"", b"Creative Voice": b"",
 }  # fmt: skip
@@ -61,6 +63,11 @@ class Found(NamedTuple):
             (True, "files that do not begin as audio does, not read: {}", self.others),
         ]
         return [(is_expected, where + text.format(_counts(counts))) for is_expected, text, counts in lines if counts]
+
+    def shown(self) -> str:
+        """Return " (2 x .txt)" of all that is not read, for a message; "" where there is nothing."""
+        counts = self.audio + self.others
+        return f" ({_counts(counts)})" if counts else ""
 
     def list_remarks(self) -> list[tuple[bool, str]]:
         """Return (False, line) of Kaldi's lists that lie deeper in a corpus that is read as folders of speakers."""

@@ -32,11 +32,14 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
         RecipeError: no audio file, files that are not as deep in folders as the layout says, one name for all speakers, or
             folders that give a split to some files only.
     """
-    paths = first_bytes.files_of(root).read
+    there = first_bytes.files_of(root)
+    paths = there.read
     if not paths:
+        lists = f", found {', '.join(there.lists[:_NUM_SHOWN])}" if there.lists else ""
         raise RecipeError(
-            f"{root}: no audio file there; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, or a table "
-            "(--set prepare.table=FILE), or Kaldi's wav.scp and utt2spk; give the corpus folder with --data DIR"
+            f"{root}: no audio file there{there.shown()}; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, "
+            f"or a table (--set prepare.table=FILE), or Kaldi's wav.scp and utt2spk{lists}; give the corpus folder with --data "
+            "DIR"
         )
     split_level = _split_level(root, paths, layout)
     _check_speaker_level(root, paths, layout, split_level)

@@ -231,7 +231,7 @@ def test_noises_are_read_by_their_content_too(tmp_path):
 def test_first_bytes_tell_what_soundfile_writes(tmp_path):
     for form in soundfile.available_formats():
         path = tmp_path / form
-        if form in ("RAW", "SD2", "HTK", "MAT4", "MAT5", "XI", "WVE", "IRCAM", "PAF", "SDS", "MPC2K"):
+        if form in ("RAW", "SD2", "HTK", "MAT4", "MAT5", "XI", "WVE", "SDS", "MPC2K"):
             continue  # without a begin to tell them by, or nothing that people record speech in
         soundfile.write(path, np.zeros(RATE), RATE, format=form)
         assert kind_of(path.read_bytes()[:16]) == "read", form
@@ -297,3 +297,18 @@ def test_folders_train_and_test_that_part_no_speakers_are_said(tmp_path, caplog)
         (tmp_path / "d" / f"s{len(name) - 4}").rename(tmp_path / "d" / name)
     prepare(tmp_path / "d", tmp_path / "y", split="auto", dev_speakers=0)
     assert "folders test, train hold recordings themselves, and are taken for speakers" in caplog.text
+
+
+def test_where_no_audio_is_found_what_is_there_is_counted(tmp_path):
+    for name in ("s0/a.htk", "s1/b.htk", "README.md", "data/all/x/wav.scp"):
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).write_text("a b")
+    with pytest.raises(RecipeError, match=r"no audio file there \(2 x .htk, 1 x .md, 1 x .scp\); .*found data/all/x/wav.scp"):
+        prepare(tmp_path / "c", tmp_path / "x")
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("form", ["IRCAM", "PAF"])
+def test_rare_containers_are_known_in_either_order_of_bytes(tmp_path, form, endian):
+    soundfile.write(tmp_path / "x", np.zeros(RATE), RATE, format=form, endian=endian, subtype="PCM_16")
+    assert kind_of((tmp_path / "x").read_bytes()[:16]) == "read"

@@ -243,3 +243,12 @@ def test_channels_of_files_that_wav_scp_does_not_name_are_not_passed_over_in_sil
     prepare(data, tmp_path / "x")
     assert "the channel of 1 recordings is not used" in caplog.text
     assert "first s0-u1: channel B of call1, s0/u1.wav in wav.scp" in caplog.text
+
+
+def test_paths_that_begin_in_a_folder_above_are_said_with_the_settings_for_it(data, tmp_path):
+    for name in ("wav.scp", "utt2spk"):
+        write(data, {f"data/train/{name}": (data / name).read_text()})
+    with pytest.raises(RecipeError, match=rf"wav.scp:1: 's0/u0.wav' is not in .*data/train, but in .*site.audio={data}$"):
+        prepare(data / "data" / "train", tmp_path / "x")
+    out = prepare(data / "data" / "train", tmp_path / "y", site={"audio": str(data)}, audio_root_name="audio")
+    assert len(found(out)) == len(NAMES)
