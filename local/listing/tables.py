@@ -17,6 +17,8 @@ from steps.data.names import composed
 _COMMON_VOICE = "clips"  # the folder that its paths leave out
 _OF_AGES = f", or, if people grew older, let the column be: --set 'prepare.other_columns=[\"{columns.AGE}\"]'"
 _NUM_SHOWN = 5
+_NUM_HELD = 20  # files, about, whose lengths are held against a table's
+_LONGER = 0.05  # s, by which they differ
 _PLACEHOLDER = re.compile(r"^(\$\w+|\$?\{\w+\})/")  # SpeechBrain's, for the folder of the corpus
 
 
@@ -61,6 +63,8 @@ def rows_of_table(
     for row, (_, line) in zip(rows, table.lines, strict=True):
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
     ages.check(str(path), _OF_AGES)
+    if "duration" in read.unused:
+        _say_longer_files(rows, [line.get("duration", "") for _, line in table.lines], root)
     return _named(_with_channels(rows, lines), lines, root, replace_spaces)
 
 
@@ -183,6 +187,23 @@ def _sample(text: str, name: str, where: str) -> float:
             "'end' instead of 'stop' if these are seconds"
         )
     return value
+
+
+def _say_longer_files(rows: Sequence[Row], durations: Sequence[str], root: Path) -> None:
+    """Say where files are longer than a column duration says, which without a start is taken for that of the file."""
+    longer = []
+    for row, text in list(zip(rows, durations, strict=True))[:: max(1, len(rows) // _NUM_HELD)]:
+        try:
+            info = audio_info(root / row.path)
+            length = info.num_samples / info.sampling_rate
+            longer += [(row, text, length)] if length > float(text) + _LONGER else []
+        except (ValueError, RecipeError):
+            continue
+    if longer:
+        row, text, length = longer[0]
+        found = f"files are longer than their duration, first {row.where}: {text}, and {length:g} s of audio"
+        advice = "all of a file is used; if only its begin is meant, add a column start with 0"
+        notes.say(f"{row.source}: {found}; {advice}", is_expected=False)
 
 
 @lru_cache(maxsize=1)

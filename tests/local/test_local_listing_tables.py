@@ -341,3 +341,15 @@ def test_trials_across_sessions_of_nobody_say_so(corpus, tmp_path):
     ) as refused:
         prepare(corpus, tmp_path / "x", cross_session=True)
     assert "found 0 target" not in str(refused.value)
+
+
+def test_a_duration_without_a_start_that_is_not_that_of_the_file_is_said(corpus, tmp_path, caplog):
+    for seconds, name in ((0.5, "x"), (0.3, "y")):  # the files have half a second
+        (corpus / "list.jsonl").write_text(
+            "".join(json.dumps({"audio_filepath": path, "label": speaker, "duration": seconds}) + "\n" for path, speaker in PATHS)
+        )
+        assert found(prepare(corpus, tmp_path / name, table="list.jsonl")) == PLAIN
+        text = "files are longer than their duration, first"
+        assert (f"{text} {corpus / 'list.jsonl'}:1: 0.3, and 0.5 s of audio; all of a file is used" in caplog.text) == (
+            seconds < 0.5
+        )
