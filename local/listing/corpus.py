@@ -218,6 +218,8 @@ def merge(
     found = usable(settings, listing, unit_folders, out, features, faults, any_number=is_only_scored(settings, site))
     gone = findings.left_out(found.opened, found.speech, BANKS)
     sets: dict[str, list[Utterance]] = {}
+    if not found.speech:
+        faults.check()  # nothing can be said of speakers whose recordings are all bad
     with faults.collected():
         sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
     drawn = draw_lists(settings, site, listing, out, sets, gone, faults) if sets else None

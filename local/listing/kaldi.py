@@ -145,7 +145,7 @@ def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
                 f"{folder / name}: not used; for these trials add --set prepare.trials={(folder / name).relative_to(root)}",
             )
         if strange:
-            yield False, f"{folder}: {len(strange)} other files are not read: {', '.join(strange[:20])}"
+            yield False, f"{folder}: {len(strange)} other files are not read: {', '.join(strange)}"
 
 
 def is_trial_list(name: str) -> bool:
