@@ -82,6 +82,7 @@ def given_trials(
     of_side = speakers | model_speakers(models, speakers, str(path))
     away = partial(resolver, elsewhere, prefix, replace_spaces, roots)
     check_known(trials, of_side, str(path), advice=partial(_advice, speakers, models, elsewhere, away))
+    _check_tests(path, trials, models)
     if trials.is_target is not None:
         _check_labels(path, trials, of_side)
     return trials
@@ -93,6 +94,16 @@ def _check_header(path: Path, is_known: Callable[[str], bool]) -> None:
         raise RecipeError(
             f"{path}:1: '{form.sides[0]}' and '{form.sides[1]}' are names of columns and of recordings; expected one; "
             "remove the line if it is a header, else write each trial as '- <enrolment id> <test id>'"
+        )
+
+
+def _check_tests(path: Path, trials: Trials, models: Models) -> None:
+    wrong = [row for row, name in enumerate(trials.test_ids) if name in models] if models else []
+    if wrong:
+        raise RecipeError(
+            f"{path}:{line_of_trial(path, wrong[0])}: {len(wrong)} of {len(trials)} trials test a model, first "
+            f"'{trials.test_ids[wrong[0]]}'; expected an utterance, as models of several utterances are enrolled; put the model "
+            "first in each line, or name the columns enrol and test"
         )
 
 
@@ -169,7 +180,11 @@ def given_models(
     for name, theirs in models.items():
         check_spellings(theirs, resolve, f"{path}: model '{name}'")
     models = {name: tuple(map(resolve, theirs)) for name, theirs in models.items()}
-    model_speakers(models, speakers, str(path))
+    owners, known = model_speakers(models, speakers, str(path)), set(speakers.values())
+    odd = [name for name, owner in owners.items() if name in known and name != owner]
+    if odd:
+        text = f"{len(odd)} models are called as a speaker and are of another, first '{odd[0]}' of '{owners[odd[0]]}'"
+        _LOG.warning("%s: %s: the speakers of the utterances count", path, text)
     return models
 
 

@@ -171,3 +171,13 @@ def test_an_utterance_is_named_once_however_it_is_written(corpus, tmp_path, sett
     )
     with pytest.raises(RecipeError, match=r"x.txt.*: 's00/u0' and 's00/u0.wav' are one utterance, 's00/u0'; expected each once"):
         prepare(corpus, tmp_path / "x", **GIVEN, **{setting: "x.txt"})
+
+
+def test_a_model_is_enrolled_not_tested_and_its_name_is_looked_at(corpus, tmp_path, caplog):
+    (corpus / "e.txt").write_text("s01 s00/u0 s00/u1\n")
+    (corpus / "t.txt").write_text("s00/u2 s01 target\ns01/u1 s01 nontarget\n")
+    with pytest.raises(RecipeError, match=r"t.txt:1: 2 of 2 trials test a model, first 's01'; .*put the model first"):
+        prepare(corpus, tmp_path / "x", enrolment="e.txt", **GIVEN)
+    (corpus / "t.txt").write_text("s01 s00/u2 target\ns01 s01/u1 nontarget\n")
+    prepare(corpus, tmp_path / "y", enrolment="e.txt", **GIVEN)
+    assert "e.txt: 1 models are called as a speaker and are of another, first 's01' of 's00'" in caplog.text
