@@ -50,7 +50,9 @@ def with_short_ones(opened: Iterable["Opened"], min_duration: float, banks: Iter
         if each.problem or each.kind in passed_over or each.num_samples >= min_duration * each.sampling_rate:
             return each
         seconds = each.num_samples / each.sampling_rate
-        return replace(each, problem=f"is too short: {seconds:.6g} s, expected prepare.min_duration = {min_duration:g} s or more")
+        where = f" ({each.row.where})" if each.row.is_part and each.row.source else ""
+        what = f"is too short: {seconds:.6g} s, expected prepare.min_duration = {min_duration:g} s or more{where}"
+        return replace(each, problem=what)
 
     return [judged(each) for each in opened]
 
