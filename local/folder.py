@@ -78,9 +78,8 @@ class Settings(CorpusSettings):
         said = [name for name in names if name in kaldi.READ]
         trials = [name for name in names if kaldi.is_trial_list(name)]
         tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl") and name not in trials]
-        lines = (
-            [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; prepare.metadata takes genders")] if said else []
-        )
+        genders = "genders are taken from a table with the header speaker,gender (--set prepare.metadata=FILE)"
+        lines = [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; {genders}")] if said else []
         advice = "--set prepare.table=FILE takes one of recordings, --set prepare.metadata=FILE one of speakers"
         lines += [(False, f"{name}: not used; for these trials add --set prepare.trials={name}") for name in trials]
         return lines + ([(False, f"tables that are not read: {', '.join(tables_)}; {advice}")] if tables_ else [])

@@ -95,9 +95,13 @@ def understood(
     problems += _doubles(mine, meaning)
     if problems:
         repair = "correct the header"
-        if strange:
-            quoted = ", ".join(f'"{name}"' for name in (*passed_over, *strange))
+        if strange and not missing:
+            quoted = ", ".join(map(_quoted, (*passed_over, *strange)))
             repair += f", or say that these hold nothing that counts: --set 'prepare.other_columns=[{quoted}]'"
+        elif not missing and (spare := _spare(meaning)):
+            repair += (
+                f", or let one of them be: --set 'prepare.other_columns=[{', '.join(map(_quoted, (*passed_over, *spare)))}]'"
+            )
         raise RecipeError(
             f"{where}: {'; '.join(problems)}; expected a header with {', '.join(required)}, and of {', '.join(known)}; "
             f"found {list(header)}; {repair}"
@@ -122,6 +126,18 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 def _names(known: Sequence[str]) -> list[str]:
     return [*known, *(name for name, ours in _SAME.items() if ours in known)]
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _spare(meaning: Mapping[str, str]) -> list[str]:
+    """Return the columns that say what another says whose name is ours, or that comes first."""
+    said: dict[str, str] = {}
+    for name, ours in sorted(meaning.items(), key=lambda each: each[0] != each[1]):
+        said.setdefault(ours, name)
+    return [name for name, ours in meaning.items() if said[ours] != name]
 
 
 def _doubles(header: Sequence[str], meaning: Mapping[str, str]) -> list[str]:

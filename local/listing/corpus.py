@@ -300,5 +300,6 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
     sets["train"] = splits.of_genders(sets["train"], settings.train_genders) if sets.get("train") else []
     if not sets.get("test"):
-        raise RecipeError("no utterance is test data; add --set prepare.test_speakers=0.2, or --set prepare.split=test")
+        advice = "prepare.test_speakers=0.2" if is_made else "prepare.split=made (speakers are drawn)"
+        raise RecipeError(f"no utterance is test data; add --set {advice}, or --set prepare.split=test")
     return {name: sets[name] for name in SETS if sets.get(name)}

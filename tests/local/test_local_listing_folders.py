@@ -205,7 +205,10 @@ def test_lists_beside_folders_that_are_not_read_are_named(tmp_path, caplog):
     for name, text in {"spk2gender": "s0 f\n", "list.csv": "path,speaker\n", "who.tsv": "speaker\tgender\ns0\tf\n"}.items():
         (root / name).write_text(text)
     prepare(root, tmp_path / "x", metadata="who.tsv")
-    assert "not read, as there is no wav.scp: spk2gender; prepare.metadata takes genders" in caplog.text
+    assert (
+        "not read, as there is no wav.scp: spk2gender; genders are taken from a table with the header speaker,gender"
+        in caplog.text
+    )
     assert "tables that are not read: list.csv; --set prepare.table=FILE takes one" in caplog.text
 
 

@@ -45,7 +45,8 @@ PLAIN = {path.removesuffix(".wav"): (path, speaker, "", "") for path, speaker in
         ("path,speaker,mood", r"unknown column 'mood';"),
         ("path,speaker,", r"unknown column '';"),
         ("path,speaker,path", r"2 columns 'path'"),
-        ("path,speaker,wav", r"columns path and wav, which both say path"),
+        ("path,speaker,wav", r"columns path and wav, which both say path.*or let one of them be: .*other_columns=\[\"wav\"\]'$"),
+        ("path,people,x", r"no column speaker; unknown column 'people'.*; correct the header$"),
         ("path,speaker,Spk_ID", r"columns speaker and spk_id, which both say speaker"),
         ("file,speaker,x", r"list.csv:1: no column path; unknown column 'file' \(did you mean 'path'\?\); unknown column 'x'"),
     ],
@@ -353,3 +354,10 @@ def test_a_duration_without_a_start_that_is_not_that_of_the_file_is_said(corpus,
         assert (f"{text} {corpus / 'list.jsonl'}:1: 0.3, and 0.5 s of audio; all of a file is used" in caplog.text) == (
             seconds < 0.5
         )
+
+
+def test_a_split_without_test_data_names_what_repairs_it(corpus, tmp_path):
+    changes = table(corpus, "path,speaker,split", lambda path, speaker: f"{path},{speaker},train") | {"dev_speakers": 0}
+    with pytest.raises(RecipeError, match=r"no utterance is test data; add --set prepare.split=made"):
+        prepare(corpus, tmp_path / "x", split="column", **changes)
+    prepare(corpus, tmp_path / "y", split="made", **changes)
