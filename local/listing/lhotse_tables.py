@@ -86,7 +86,7 @@ def _values(where: str, supervision: Mapping[str, Any], recording: Mapping[str, 
         )
     source, channel = _source(where, supervision.get("channel", 0), recording)
     length = recording["num_samples"] / recording["sampling_rate"]
-    is_whole = supervision["start"] < _WHOLE and supervision["duration"] > length - _WHOLE
+    is_whole = supervision["start"] < _WHOLE and abs(supervision["duration"] - length) < _WHOLE
     custom = supervision.get("custom") or {}
     return {
         "path": str(source["source"]),

@@ -207,6 +207,17 @@ def test_a_supervision_without_a_speaker_is_named(tmp_path):
         prepare(root, tmp_path / "x", table="supervisions.jsonl")
 
 
+def test_a_supervision_that_is_longer_than_its_recording_is_a_problem(tmp_path):
+    root = tmp_path / "calls"
+    cuts = list(cuts_of_lhotse(root))
+    for name, line in (("recordings", lambda cut: cut.recording), ("supervisions", lambda cut: cut.supervisions[0])):
+        changes = {"start": 0.0, "duration": 9.0} if name == "supervisions" else {}
+        lines = [json.dumps(line(cut).to_dict() | changes) + "\n" for cut in cuts]
+        (root / f"{name}.jsonl").write_text("".join(lines))
+    with pytest.raises(RecipeError, match=r"the part ends at 9 s, the file at 2 s \(.*supervisions.jsonl:1\)"):
+        prepare(root, tmp_path / "x", table="supervisions.jsonl")
+
+
 def test_start_and_stop_count_samples_which_is_said_and_seconds_there_are_refused(corpus, tmp_path, caplog):
     caplog.set_level("INFO", "prepare")
     changes = table(corpus, "wav,spk_id,start,stop,wrd", lambda path, speaker: f"{path},{speaker},800,3200,x")
