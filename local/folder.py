@@ -51,6 +51,7 @@ class Settings(CorpusSettings):
         audio_root_name = self.audio_root_name or self.root_name
         audio_root = site_root(site, audio_root_name)
         rows = self._listed(root, audio_root)
+        files.check_begin(rows, audio_root)
         segments.check_channels(rows, self.channel)
         if rows and self.metadata:
             path = files.find_file(self.metadata, root)
@@ -67,18 +68,20 @@ class Settings(CorpusSettings):
             return found + beside * (root / kaldi.WAV).is_file()
         if kaldi.folders(root):
             return [*found, *kaldi.remarks(root, [*self.trials.split(";"), *self.enrolment.split(";"), self.metadata])]
-        return [*found, *first_bytes.files_of(root).remarks(), *self._lists_beside(root)]
+        there = first_bytes.files_of(root)
+        return [*found, *there.remarks(), *there.list_remarks(), *self._lists_beside(root)]
 
     def _lists_beside(self, root: Path) -> list[tuple[bool, str]]:
         """Return what is said of lists that lie beside folders of speakers and are not read."""
         used = {Path(name).name for name in (*self.trials.split(";"), *self.enrolment.split(";"), self.metadata)}
         names = sorted(path.name for path in root.iterdir() if path.is_file() and path.name not in used)
         said = [name for name in names if name in kaldi.READ]
-        tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl")]
-        lines = (
-            [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; prepare.metadata takes genders")] if said else []
-        )
+        trials = [name for name in names if kaldi.is_trial_list(name)]
+        tables_ = [name for name in names if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl") and name not in trials]
+        genders = "genders are taken from a table with the header speaker,gender (--set prepare.metadata=FILE)"
+        lines = [(False, f"not read, as there is no {kaldi.WAV}: {', '.join(said)}; {genders}")] if said else []
         advice = "--set prepare.table=FILE takes one of recordings, --set prepare.metadata=FILE one of speakers"
+        lines += [(False, f"{name}: not used; for these trials add --set prepare.trials={name}") for name in trials]
         return lines + ([(False, f"tables that are not read: {', '.join(tables_)}; {advice}")] if tables_ else [])
 
     def _says_splits(self, root: Path) -> str:

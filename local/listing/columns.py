@@ -19,6 +19,7 @@ _SAME = {
     "voxceleb1 id": "speaker", "voxceleb2 id": "speaker",
     "utt": "id", "key": "id", "utt_id": "id", "utterance_id": "id",
     "session_id": "session", "sex": "gender", "offset": "start", "begin": "start", "start_time": "start", "end_time": "end",
+    "begin_time": "start",
     "stop": "end",
 }  # fmt: skip
 # What they have beside that and decides nothing here, as does what begins with num_.
@@ -26,6 +27,7 @@ _UNUSED = frozenset(
     {"accent", "accents", "age", "down_votes", "dur", "lang", "language", "locale", "normalized_text", "pred_text"}
     | {"sample_rate", "sampling_rate", "segment", "sentence", "sentence_domain", "sentence_id"}
     | {"text", "text_filepath", "transcript", "transcription", "up_votes", "variant", "vggface1 id", "vggface2 id"}
+    | {"txt", "wrd", "wav_format", "wav_opts", "spk_id_format", "spk_id_opts"}  # WeNet's lists, SpeechBrain's tables
 )
 _HINTS = {
     "utterance": "id",
@@ -93,9 +95,13 @@ def understood(
     problems += _doubles(mine, meaning)
     if problems:
         repair = "correct the header"
-        if strange:
-            quoted = ", ".join(f'"{name}"' for name in (*passed_over, *strange))
+        if strange and not missing:
+            quoted = ", ".join(map(_quoted, (*passed_over, *strange)))
             repair += f", or say that these hold nothing that counts: --set 'prepare.other_columns=[{quoted}]'"
+        elif not missing and (spare := _spare(meaning)):
+            repair += (
+                f", or let one of them be: --set 'prepare.other_columns=[{', '.join(map(_quoted, (*passed_over, *spare)))}]'"
+            )
         raise RecipeError(
             f"{where}: {'; '.join(problems)}; expected a header with {', '.join(required)}, and of {', '.join(known)}; "
             f"found {list(header)}; {repair}"
@@ -120,6 +126,18 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 def _names(known: Sequence[str]) -> list[str]:
     return [*known, *(name for name, ours in _SAME.items() if ours in known)]
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _spare(meaning: Mapping[str, str]) -> list[str]:
+    """Return the columns that say what another says whose name is ours, or that comes first."""
+    said: dict[str, str] = {}
+    for name, ours in sorted(meaning.items(), key=lambda each: each[0] != each[1]):
+        said.setdefault(ours, name)
+    return [name for name, ours in meaning.items() if said[ours] != name]
 
 
 def _doubles(header: Sequence[str], meaning: Mapping[str, str]) -> list[str]:

@@ -218,6 +218,8 @@ def merge(
     found = usable(settings, listing, unit_folders, out, features, faults, any_number=is_only_scored(settings, site))
     gone = findings.left_out(found.opened, found.speech, BANKS)
     sets: dict[str, list[Utterance]] = {}
+    if not found.speech:
+        faults.check()  # nothing can be said of speakers whose recordings are all bad
     with faults.collected():
         sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
     drawn = draw_lists(settings, site, listing, out, sets, gone, faults) if sets else None
@@ -298,5 +300,6 @@ def _split(settings: CorpusSettings, utterances: list[Utterance], given: Mapping
         sets["train"], sets["dev"] = splits.hold_out_dev(sets["train"], settings.dev_speakers, min_utterances=least, **draw)
     sets["train"] = splits.of_genders(sets["train"], settings.train_genders) if sets.get("train") else []
     if not sets.get("test"):
-        raise RecipeError("no utterance is test data; add --set prepare.test_speakers=0.2, or --set prepare.split=test")
+        advice = "prepare.test_speakers=0.2" if is_made else "prepare.split=made (speakers are drawn)"
+        raise RecipeError(f"no utterance is test data; add --set {advice}, or --set prepare.split=test")
     return {name: sets[name] for name in SETS if sets.get(name)}

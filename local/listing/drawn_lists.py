@@ -1,13 +1,14 @@
 """The lists of a corpus: of trials, models and items, given ones, its own, or made ones; and trials for the calibration."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.listing import calibration, findings, item_lists, lists
 from local.listing.files import Row
 from local.listing.shards import Listing, Opened, site_root
+from steps.core.errors import RecipeError
 from steps.core.faults import Faults
 from steps.data.enrolment import Models
 from steps.data.item_lists import CLUSTERING, IDENTIFICATION
@@ -17,6 +18,12 @@ from steps.data.trials import Trials
 
 if TYPE_CHECKING:
     from local.listing.corpus import CorpusSettings
+
+
+_NO_SESSIONS = (
+    "prepare.cross_session = true: no recording has a session; expected some, as target trials would be between two; say them in "
+    "a column session, in Kaldi's utt2sess, or by a folder (--set prepare.session_level=NUMBER), or leave the setting out"
+)
 
 
 @dataclass(kw_only=True)
@@ -42,6 +49,10 @@ def draw_lists(
     speech = listing["speech"]
     rows, channel, naming = speech.rows, speech.channel, _naming(settings, speech.root)
     drawn = Drawn(trials={}, enrolment={}, calibration={}, nationalities={})
+    draws = bool(sets.get("dev")) or (bool(settings.made_trials) and not settings.trials)
+    if settings.cross_session and draws and not any(row.session for row in rows):
+        faults.add(RecipeError(_NO_SESSIONS))
+        settings = replace(settings, cross_session=False)
     with faults.collected():
         drawn.nationalities = _nationalities(rows)
     with faults.collected(), findings.explained(gone):

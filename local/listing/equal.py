@@ -32,7 +32,15 @@ def _groups(opened: Iterable[Opened], channel: int) -> list[list[Opened]]:
 
 def _remarks(group: list[Opened]) -> list[Finding]:
     first, *others = sorted(group, key=lambda each: each.row.path)
-    return [(each.kind, each.row.path, f"the same content as {first.row.path}, {_whose(first, each)}") for each in others]
+    return [(each.kind, each.row.path, f"{_what(first, each)}, {_whose(first, each)}") for each in others]
+
+
+def _what(first: Opened, other: Opened) -> str:
+    if other.row.path == first.row.path:
+        return f"the same recording is '{other.row.id}' and '{first.row.id}'"
+    if other.row.is_part:
+        return f"its part '{other.row.id}' has the same content as '{first.row.id}' of {first.row.path}"
+    return f"the same content as {first.row.path}"
 
 
 def _whose(first: Opened, other: Opened) -> str:

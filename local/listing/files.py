@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +124,9 @@ def relative_path(text: str, root: Path, where: str, others: Iterable[str] = ())
             if path.is_relative_to(base):
                 path = path.relative_to(base)
                 break
+    straight = Path(os.path.normpath(path))  # lists/../wav/a.wav, unless lists is a link to elsewhere
+    if ".." in path.parts and ".." not in straight.parts and _is_same(root / path, root / straight):
+        path = straight
     if path.is_absolute() or ".." in path.parts:
         raise RecipeError(
             f"{where}: '{text}' does not lie below {root}; expected paths below it, as manifests hold relative paths only; "
@@ -132,11 +135,31 @@ def relative_path(text: str, root: Path, where: str, others: Iterable[str] = ())
     return path.as_posix()
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def _common(text: str, others: Iterable[str]) -> str:
     """Return the folder of absolute paths; a word for it where they have none but the root of all."""
     found = {os.path.dirname(each) for each in (text, *others) if os.path.isabs(each)}
     folder = os.path.commonpath(found) if found and "\0" not in text else ""
     return shlex.quote(folder) if folder.strip("/") and folder.isprintable() else "DIR"
+
+
+def check_begin(rows: Sequence[Row], root: Path) -> None:
+    """Raise a RecipeError if the first path of a list is not below the root, but below a folder that the root is in."""
+    first = rows[0] if rows else None
+    if first is None or not first.source or "\0" in first.path or (root / first.path).exists():
+        return
+    above = next((folder for folder in root.absolute().parents if (folder / first.path).is_file()), None)
+    if above is not None:
+        raise RecipeError(
+            f"{first.where}: '{first.path}' is not in {root}, but in {above}; expected paths that begin in the former; say where "
+            f"they begin: --set prepare.audio_root_name=audio --set site.audio={shlex.quote(str(above))}"
+        )
 
 
 def split_of(text: str) -> str:

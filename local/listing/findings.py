@@ -30,6 +30,7 @@ PROBLEMS, REMARKS = "problems.tsv", "remarks.tsv"
 
 _NUM_SHOWN = 5
 _NO_RECORDINGS = ("rir",)  # impulse responses, whose offset and peak mean nothing
+_OF_LIST = " is asked for"  # ends what is wrong with the list of channels, not with the file
 _FIGURES = re.compile(r"(?<![\w-])\d[\d.,]*")
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
@@ -49,7 +50,9 @@ def with_short_ones(opened: Iterable["Opened"], min_duration: float, banks: Iter
         if each.problem or each.kind in passed_over or each.num_samples >= min_duration * each.sampling_rate:
             return each
         seconds = each.num_samples / each.sampling_rate
-        return replace(each, problem=f"is too short: {seconds:.6g} s, expected prepare.min_duration = {min_duration:g} s or more")
+        where = f" ({each.row.where})" if each.row.is_part and each.row.source else ""
+        what = f"is too short: {seconds:.6g} s, expected prepare.min_duration = {min_duration:g} s or more{where}"
+        return replace(each, problem=what)
 
     return [judged(each) for each in opened]
 
@@ -83,11 +86,17 @@ def refuse_bad(
     repairs = _repairs(opened, first, bad_audio, max_bad)
     options = "".join(f" {option(name, value)}" for name, value in repairs)
     advice = f"repair or remove them, or add{options}" if repairs else "repair or remove them (prepare.bad_audio says no more)"
+    advice = "correct the channels of the list: how they are counted, or the lines" if _asks_for_others(opened) else advice
     raise RecipeError(
         f"{len(bad)} of {len(opened)} audio files cannot be used{limit}: {shown}{'; ...' if len(bad) > _NUM_SHOWN else ''}; "
         f"in all {_kinds(bad)}; the whole list is in {out / PROBLEMS}; {advice}",
         repairs=repairs,
     )
+
+
+def _asks_for_others(opened: Iterable["Opened"]) -> bool:
+    """Whether a list names channels that files do not have: those that they do have may be meant otherwise, too."""
+    return any(each.problem and _OF_LIST in each.problem for each in opened)
 
 
 def _emptied(opened: Iterable["Opened"]) -> list[str]:
@@ -100,7 +109,7 @@ def _repairs(opened: list["Opened"], first: list["Opened"] | None, bad_audio: st
     """Settings with which the good files are used and the others left out; none where a kind of files would be lost."""
     left = opened if first is None else first
     num = len(problems(left))
-    if _emptied(left):
+    if _emptied(left) or _asks_for_others(left):
         return []
     repairs: list[tuple[str, Any]] = [] if first is None else [("prepare.channel", "first")]
     if num and bad_audio != "exclude":

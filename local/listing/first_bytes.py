@@ -16,6 +16,8 @@ from steps.data.audio import AUDIO_SUFFIXES
 # Begins of files (RFC 2361, RFC 3533, IFF, NIST SPHERE, Sony Wave64, Apple CAF ...), with what must stand at byte 8, or "".
 _READ = {
     b"RIFF": b"WAVE", b"RIFX": b"WAVE", b"RF64": b"WAVE", b"FORM": (b"AIF", b"8SV", b"16SV"),
+    b" paf": b"", b"fap ": b"", b"\x64\xa3\x01\x00": b"", b"\x64\xa3\x02\x00": b"", b"\x64\xa3\x03\x00": b"",
+    b"\x00\x01\xa3\x64": b"", b"\x00\x02\xa3\x64": b"", b"\x00\x03\xa3\x64": b"",
     b"PVF1": b"", b"2BIT": b"", b"fLaC": b"", b"OggS": b"", b"NIST_1A": b"",
     b".snd": b"", b"caff": b"", b"riff\x2e\x91\xcf\x11": b"", b"ID3": b"", b"Creative Voice": b"",
 }  # fmt: skip
@@ -31,6 +33,7 @@ NAMED_AUDIO = frozenset(
 )
 _NUM_BYTES = 16
 _NO_SUFFIX = "(no suffix)"
+_LIST = "wav.scp"
 
 
 def kind_of(head: bytes) -> str:
@@ -50,6 +53,7 @@ class Found(NamedTuple):
     copies: Counter[str]  # by suffix, how many hold audio and lie beside audio of their own name
     audio: Counter[str]  # how many may be audio and are not read
     others: Counter[str]  # and how many do not begin as audio does
+    lists: list[str]  # of these, Kaldi's
 
     def remarks(self, where: str = "") -> list[tuple[bool, str]]:
         """Return (as expected?, line) of the files that are passed over, a warning where some may be audio."""
@@ -60,6 +64,23 @@ class Found(NamedTuple):
         ]
         return [(is_expected, where + text.format(_counts(counts))) for is_expected, text, counts in lines if counts]
 
+    def shown(self) -> str:
+        """Return " (2 x .txt)" of all that is not read, for a message; "" where there is nothing."""
+        counts = self.audio + self.others
+        return f" ({_counts(counts)})" if counts else ""
+
+    def list_remarks(self) -> list[tuple[bool, str]]:
+        """Return (False, line) of Kaldi's lists that lie deeper in a corpus that is read as folders of speakers."""
+        if not self.lists:
+            return []
+        text = f"{len(self.lists)} {_LIST} of Kaldi lie in folders that are not looked into, first {self.lists[0]}: folders are"
+        return [
+            (
+                False,
+                f"{text} taken for speakers; for such a list give the folder that it lies in, or the one above, with --data DIR",
+            )
+        ]
+
 
 def files_of(root: Path) -> Found:
     """Return what is below a folder; hidden files are left out.
@@ -67,7 +88,7 @@ def files_of(root: Path) -> Found:
     Files with the name of audio are taken at their word (stage 1 says what is wrong with them); of others the first bytes decide.
     What lies beside audio of its own name (x.sph and x.wav; x.wav.bak and x.wav) is taken for a copy and left out.
     """
-    read, unnamed, audio, others = [], [], Counter[str](), Counter[str]()
+    read, unnamed, audio, others, lists = [], [], Counter[str](), Counter[str](), []
     for path in walk(root):
         suffix = _suffix(path)
         if suffix in AUDIO_SUFFIXES:
@@ -77,11 +98,12 @@ def files_of(root: Path) -> Found:
         if kind == "read":
             unnamed.append(path)
         else:
+            lists += [path] * (os.path.basename(path) == _LIST)
             (audio if kind or suffix in NAMED_AUDIO else others)[suffix or _NO_SUFFIX] += 1
     names = {name for path in read for name in (path, stem(path))} if unnamed else set()
     read += [path for path in unnamed if stem(path) not in names]
     copies = Counter(_suffix(path) or _NO_SUFFIX for path in unnamed if stem(path) in names)
-    return Found(sorted(read), copies, audio, others)
+    return Found(sorted(read), copies, audio, others, sorted(lists))
 
 
 def is_audio(path: Path) -> bool:

@@ -32,13 +32,17 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
         RecipeError: no audio file, files that are not as deep in folders as the layout says, one name for all speakers, or
             folders that give a split to some files only.
     """
-    paths = first_bytes.files_of(root).read
+    there = first_bytes.files_of(root)
+    paths = there.read
     if not paths:
+        lists = f", found {', '.join(there.lists[:_NUM_SHOWN])}" if there.lists else ""
         raise RecipeError(
-            f"{root}: no audio file there; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, or a table "
-            "(--set prepare.table=FILE), or Kaldi's wav.scp and utt2spk; give the corpus folder with --data DIR"
+            f"{root}: no audio file there{there.shown()}; expected {root}/.../<speaker>/<utterance>.<wav|flac|ogg|opus|mp3|m4a>, "
+            f"or a table (--set prepare.table=FILE), or Kaldi's wav.scp and utt2spk{lists}; give the corpus folder with --data "
+            "DIR"
         )
     split_level = _split_level(root, paths, layout)
+    _check_speaker_level(root, paths, layout, split_level)
     rows, shallow = [], []
     for path in paths:
         try:
@@ -86,6 +90,19 @@ def _row(path: str, layout: Layout, split_level: int | None) -> Row:
     )
 
 
+def _check_speaker_level(root: Path, paths: Sequence[str], layout: Layout, split_level: int | None) -> None:
+    """Raise a RecipeError if the level of the speaker is that of the split, which "auto" counts as any folder."""
+    if split_level is None or layout.split == "folders":
+        return
+    level = layout.speaker_level
+    depths = (path.count("/") for path in paths)
+    if any(split_level == (level if level >= 0 else depth + level) for depth in depths):
+        raise RecipeError(
+            f"{root}: prepare.speaker_level = {level} is the folder of the split (such as {paths[0]}); expected one below it; "
+            f"add --set prepare.speaker_level={split_level + 1}, or --set prepare.split=made if that folder is no split"
+        )
+
+
 def _is_listed(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES
 
@@ -128,6 +145,7 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
     kinds = {SPLIT_OF[name.lower()] for name in exact}
     others = sorted({path[0] if path else "." for path in folders} - exact)
     if not kinds:
+        _say_split_below(root, folders)
         return None
     if kinds == {"train"} and not others:
         notes.say(f"{root}: all lies in {', '.join(sorted(exact))}: test speakers are drawn from it", is_expected=False)
@@ -143,6 +161,22 @@ def _found_split_level(root: Path, folders: Sequence[Sequence[str]], layout: Lay
         "none of them; move or remove what is not meant, or add --set prepare.split=made (speakers are drawn, whatever these "
         "folders are called) or --set prepare.split=test (all is test data)"
     )
+
+
+def _say_split_below(root: Path, folders: Sequence[Sequence[str]]) -> None:
+    """Say where each speaker has folders train and test: such a split shares its speakers, and is not used."""
+    for level in range(1, min(map(len, folders))):
+        names = sorted({path[level] for path in folders})
+        if len({SPLIT_OF.get(name.lower()) for name in names}) > 1 and all(name.lower() in SPLIT_OF for name in names):
+            above = f"{root}: folders {', '.join(names)} below others (such as {'/'.join(folders[0])})"
+            text = (
+                "are not used as a split, as they do not part speakers: speakers are drawn; expected train/ and test/ above them"
+            )
+            notes.say(f"{above} {text}", is_expected=False)
+    alone = sorted({path[0] for path in folders if len(path) == 1 and path[0].lower() in SPLIT_OF})
+    if len({SPLIT_OF[name.lower()] for name in alone}) > 1:
+        text = f"folders {', '.join(alone)} hold recordings themselves, and are taken for speakers"
+        notes.say(f"{root}: {text}; if they are none, move the recordings", is_expected=False)
 
 
 def _check_speakers(root: Path, rows: Sequence[Row], split_level: int | None) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from local.listing.lists import resolver
+from local.listing.lists import check_spellings, resolver
 from steps.data.item_lists import (
     CLUSTERING,
     ENROL,
@@ -26,13 +26,17 @@ _LOG = logging.getLogger("prepare")
 
 
 def given_items(path: Path, resolve: Callable[[str], str]) -> list[Item]:
-    """Return the items of a clustering list, with the ids of the utterances."""
-    return [Item(item.id, item.speaker, tuple(map(resolve, item.utterances))) for item in read_items(path)]
+    """Return the items of a clustering list, with the ids of the utterances. Raises RecipeError for one of two names."""
+    items = read_items(path)
+    check_spellings((name for item in items for name in item.utterances), resolve, str(path))
+    return [Item(item.id, item.speaker, tuple(map(resolve, item.utterances))) for item in items]
 
 
 def given_roles(path: Path, resolve: Callable[[str], str]) -> list[Role]:
-    """Return the lines of an identification list, with the ids of the utterances."""
-    return [Role(each.role, each.speaker, resolve(each.utterance)) for each in read_roles(path)]
+    """Return the lines of an identification list, with the ids of the utterances. Raises RecipeError for one of two names."""
+    roles = read_roles(path)
+    check_spellings((each.utterance for each in roles), resolve, str(path))
+    return [Role(each.role, each.speaker, resolve(each.utterance)) for each in roles]
 
 
 def write_given(

@@ -11,6 +11,7 @@ from local.listing.contradictions import Values
 from local.listing.files import Row, as_on_disk, fix_spaces, read_gender, read_text, relative_path, split_of
 from local.listing.first_bytes import is_audio
 from steps.core.errors import RecipeError
+from steps.data.audio import AUDIO_SUFFIXES
 
 WAV = "wav.scp"
 READ = (WAV, "segments", "utt2spk", "spk2utt", "spk2gender", "utt2gender", "utt2sess", "utt2session", "reco2file_and_channel")
@@ -102,7 +103,7 @@ def rows_of_kaldi(
     genders = data.genders(speakers)
     for other in _CHECKED:
         data.values(other)
-    sessions = data.values("utt2sess") | data.values("utt2session")
+    sessions = data.sessions()
     recordings = _recordings(data, audio_root, others)
     rows = []
     for where, name, recording, (start, end), channel in _stretches(data, recordings):
@@ -133,7 +134,7 @@ def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
     for folder in folders(root).values():
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         rest = [name for name in names if name not in READ and not any(Path(each).name == name for each in used)]
-        trials = [name for name in rest if _TRIALS.fullmatch(name)]
+        trials = [name for name in rest if is_trial_list(name)]
         known = [name for name in rest if name in NOT_USED]
         strange = [name for name in rest if name not in trials and name not in known and not is_audio(folder / name)]
         if known:
@@ -144,7 +145,12 @@ def remarks(root: Path, used: Sequence[str]) -> Iterator[tuple[bool, str]]:
                 f"{folder / name}: not used; for these trials add --set prepare.trials={(folder / name).relative_to(root)}",
             )
         if strange:
-            yield False, f"{folder}: {len(strange)} other files are not read: {', '.join(strange[:20])}"
+            yield False, f"{folder}: {len(strange)} other files are not read: {', '.join(strange)}"
+
+
+def is_trial_list(name: str) -> bool:
+    """Return whether a file is called as a list of trials, and not as audio."""
+    return bool(_TRIALS.fullmatch(name)) and Path(name).suffix.lower() not in AUDIO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,16 @@ class _Data:
         """Return key -> value of a file, nothing where it is not there."""
         found = {key: value for _, key, value in self.pairs(name)} if (self.root / name).is_file() else {}
         return {key: fix_spaces(value, self.replace_spaces) for key, value in found.items()}
+
+    def sessions(self) -> dict[str, str]:
+        """Return utterance -> session, of the two names that such a file has."""
+        values, found = Values(), {}
+        for name in ("utt2sess", "utt2session"):
+            for where, utterance, text in self.pairs(name) if (self.root / name).is_file() else ():
+                found[utterance] = fix_spaces(text, self.replace_spaces)
+                values.add("utterance", utterance, "session", found[utterance], where)
+        values.check(str(self.root))
+        return found
 
     def speaker_file(self) -> Path:
         """Return the file that says who speaks."""
@@ -275,7 +291,7 @@ def _channels(data: _Data, paths: Mapping[str, str]) -> dict[str, int]:
     if not (data.root / "reco2file_and_channel").is_file():
         return {}
     times = Counter(paths.values())
-    wheres, names, texts = [], [], []
+    wheres, names, texts, others = [], [], [], []
     for where, name, value in data.pairs("reco2file_and_channel"):
         file, channel = value.split()[0], value.split()[-1]
         if len(value.split()) < 2:
@@ -285,6 +301,14 @@ def _channels(data: _Data, paths: Mapping[str, str]) -> dict[str, int]:
             wheres.append(where)
             names.append(name)
             texts.append(channel)
+        elif path and channel not in ("A", "1"):
+            others.append(f"{name}: channel {channel} of {file}, {path} in {WAV}")
+    if others:
+        notes.say(
+            f"{data.root / 'reco2file_and_channel'}: the channel of {len(others)} recordings is not used, as {WAV} names other "
+            f"files for them, which are taken to hold that channel alone, first {others[0]}",
+            is_expected=False,
+        )
     found, from_zero = segments.channels(texts, wheres)
     if from_zero:
         notes.say(f"{data.root / 'reco2file_and_channel'}: channels count from 0, as a 0 is among them", is_expected=False)
@@ -299,7 +323,7 @@ def _stretches(
         for where, name, _ in data.pairs(WAV):
             yield where, name, name, (0.0, 0.0), 0
         return
-    used = set()
+    used, counted = set(), set()
     for where, name, value in data.pairs("segments"):
         recording, *times = value.split()
         if len(times) not in (2, 3):
@@ -311,8 +335,12 @@ def _stretches(
             raise RecipeError(f"{where}: recording '{recording}' is not in {data.root / WAV}; add it there, or remove the line")
         used.add(recording)
         # Kaldi's extract-segments takes a fifth field for the channel, which it counts from 0.
-        channel = int(segments.seconds(times[2], "channel", where)) + 1 if len(times) == 3 else 0
+        channel = segments.channel_from_zero(times[2], where) if len(times) == 3 else 0
+        counted.add(channel)
         yield where, name, recording, segments.stretch(where, start=times[0], end=times[1]), channel
+    if max(counted, default=0) > 1 and 1 not in counted:
+        text = "no line has channel 0, which is the first one, as Kaldi's extract-segments counts them"
+        notes.say(f"{data.root / 'segments'}: {text}", is_expected=False)
     idle = sorted(recordings.keys() - used)
     if idle:
         text = f"{len(idle)} of {len(recordings)} recordings of {WAV} have no segment and are not used"

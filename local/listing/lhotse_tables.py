@@ -9,6 +9,7 @@ from steps.core.errors import RecipeError
 
 _HEADER = ("path", "speaker", "id", "session", "gender", "corpus", "start", "duration", "channel")
 _WHOLE = 1e-3  # s by which a supervision of a whole recording may differ from it
+_NO_CHANGE = "Resample"  # of what lhotse does to a recording as it reads it, what leaves voice and times as they are
 
 Lines = Sequence[tuple[int, dict[str, Any]]]
 
@@ -23,7 +24,7 @@ def table(path: Path, lines: Lines) -> Table | None:
     try:
         if {"supervisions", "start"} <= first.keys() or {"tracks", "id"} <= first.keys():
             return Table(path, _HEADER, tuple(each for number, cut in lines for each in _of_cut(path, number, cut)))
-        if {"recording_id", "speaker", "start", "duration"} <= first.keys():
+        if {"recording_id", "start", "duration"} <= first.keys():
             return Table(path, _HEADER, tuple(_of_supervisions(path, lines)))
         if {"sources", "sampling_rate"} <= first.keys():
             raise RecipeError(
@@ -42,11 +43,18 @@ def _of_cut(path: Path, number: int, cut: Mapping[str, Any]) -> list[tuple[int, 
         )
     if not cut["supervisions"]:
         raise RecipeError(f"{path}:{number}: the cut has no supervision, so nobody says who speaks; remove it")
-    found = []
-    for each in cut["supervisions"]:
-        shifted = dict(each) | {"start": cut["start"] + each["start"]}
-        found.append((number, _values(f"{path}:{number}", shifted, cut["recording"])))
-    return found
+    where = f"{path}:{number}"
+    return [(number, _values(where, _within(where, cut, each), cut["recording"])) for each in cut["supervisions"]]
+
+
+def _within(where: str, cut: Mapping[str, Any], supervision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a supervision by the times of the recording, without what lies outside its cut."""
+    start, end = max(supervision["start"], 0), min(supervision["start"] + supervision["duration"], cut["duration"])
+    if end <= start:
+        raise RecipeError(f"{where}: supervision '{supervision['id']}' lies outside its cut; expected times within; remove it")
+    is_cut = start > supervision["start"] or end < supervision["start"] + supervision["duration"]
+    length = end - start if is_cut else supervision["duration"]
+    return dict(supervision) | {"start": cut["start"] + start, "duration": length}
 
 
 def _of_supervisions(path: Path, lines: Lines) -> list[tuple[int, dict[str, str]]]:
@@ -69,9 +77,16 @@ def _of_supervisions(path: Path, lines: Lines) -> list[tuple[int, dict[str, str]
 
 
 def _values(where: str, supervision: Mapping[str, Any], recording: Mapping[str, Any]) -> dict[str, str]:
+    changes = sorted({str(each.get("name")) for each in recording.get("transforms") or ()} - {_NO_CHANGE})
+    if changes:
+        raise RecipeError(
+            f"{where}: recording '{recording['id']}' is to be changed as it is read ({', '.join(changes)}), which is not done "
+            "here; expected recordings as they lie on disk; leave these out (training changes speed and adds noise itself: "
+            "[augment]), or write the changed audio to files"
+        )
     source, channel = _source(where, supervision.get("channel", 0), recording)
     length = recording["num_samples"] / recording["sampling_rate"]
-    is_whole = supervision["start"] < _WHOLE and supervision["duration"] > length - _WHOLE
+    is_whole = supervision["start"] < _WHOLE and abs(supervision["duration"] - length) < _WHOLE
     custom = supervision.get("custom") or {}
     return {
         "path": str(source["source"]),

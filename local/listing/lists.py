@@ -23,6 +23,7 @@ from steps.data.trials import MAX_PAIRS, Trials, all_pairs, balanced, check_know
 
 MADE = ("balanced", "all_pairs", "same_gender", "extended", "hard")
 NOBODY: Mapping[str, str] = MappingProxyType({})
+_GIVEN_DEV = " (where the data give a dev set: have two or more speakers in it, or none)"
 _LOG = logging.getLogger("prepare")  # the stage's, which shows also what is no warning
 
 
@@ -81,6 +82,7 @@ def given_trials(
     of_side = speakers | model_speakers(models, speakers, str(path))
     away = partial(resolver, elsewhere, prefix, replace_spaces, roots)
     check_known(trials, of_side, str(path), advice=partial(_advice, speakers, models, elsewhere, away))
+    _check_tests(path, trials, models)
     if trials.is_target is not None:
         _check_labels(path, trials, of_side)
     return trials
@@ -92,6 +94,16 @@ def _check_header(path: Path, is_known: Callable[[str], bool]) -> None:
         raise RecipeError(
             f"{path}:1: '{form.sides[0]}' and '{form.sides[1]}' are names of columns and of recordings; expected one; "
             "remove the line if it is a header, else write each trial as '- <enrolment id> <test id>'"
+        )
+
+
+def _check_tests(path: Path, trials: Trials, models: Models) -> None:
+    wrong = [row for row, name in enumerate(trials.test_ids) if name in models] if models else []
+    if wrong:
+        raise RecipeError(
+            f"{path}:{line_of_trial(path, wrong[0])}: {len(wrong)} of {len(trials)} trials test a model, first "
+            f"'{trials.test_ids[wrong[0]]}'; expected an utterance, as models of several utterances are enrolled; put the model "
+            "first in each line, or name the columns enrol and test"
         )
 
 
@@ -111,9 +123,14 @@ def _check_labels(path: Path, trials: Trials, of_side: Mapping[str, str]) -> Non
 
 
 def _advice(
-    known: Mapping[str, str], models: Models, elsewhere: Mapping[str, str], away: Callable[[], Callable[[str], str]], name: str
+    known: Mapping[str, str],
+    models: Models,
+    elsewhere: Mapping[str, str],
+    away: Callable[[], Callable[[str], str]],
+    names: list[str],
 ) -> str:
-    """What is said of a name that is not known: the set it is in, or the folder that it lacks or has in front of an id."""
+    """What is said of names that are not known: the set the first is in, or the folder that they lack or have before an id."""
+    name = names[0]
     if (its_id := away()(name)) in elsewhere:
         return (
             f" ('{name}' is in the set '{elsewhere[its_id]}': trials are of test data; say what that is with --set "
@@ -123,6 +140,8 @@ def _advice(
     more = next((each for each in known if plain.endswith(f"/{each}")), "")
     less = next((each for each in known if each.endswith(f"/{plain}")), "")
     folder = plain.removesuffix(f"/{more}") if more else less.removesuffix(f"/{plain}")
+    if less and not more and any(f"{folder}/{without_suffix(each)}" not in known for each in names):
+        return " (names of the list lack folders that ids begin with, not all the same one: write them as paths below the corpus)"
     if more or less:
         what = f"names of the list {'begin with' if more else 'lack'} '{folder}/', which ids {'lack' if more else 'begin with'}"
         return f" ({what}: --set prepare.trials_root={folder})"
@@ -157,9 +176,27 @@ def given_models(
     """Return the models of an enrolment file, with the ids of the utterances, which are named as in trial lists."""
     speakers = {utterance.id: utterance.speaker for utterance in utterances}
     resolve = resolver(speakers, prefix, replace_spaces, roots)
-    models = {name: tuple(resolve(each) for each in theirs) for name, theirs in read_models(path).items()}
-    model_speakers(models, speakers, str(path))
+    models = read_models(path)
+    for name, theirs in models.items():
+        check_spellings(theirs, resolve, f"{path}: model '{name}'")
+    models = {name: tuple(map(resolve, theirs)) for name, theirs in models.items()}
+    owners, known = model_speakers(models, speakers, str(path)), set(speakers.values())
+    odd = [name for name, owner in owners.items() if name in known and name != owner]
+    if odd:
+        text = f"{len(odd)} models are called as a speaker and are of another, first '{odd[0]}' of '{owners[odd[0]]}'"
+        _LOG.warning("%s: %s: the speakers of the utterances count", path, text)
     return models
+
+
+def check_spellings(names: Iterable[str], resolve: Callable[[str], str], where: str) -> None:
+    """Raise a RecipeError if two names of a list that names each utterance once stand for one: a and a.wav."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(resolve(name), name)
+        if other != name:
+            raise RecipeError(
+                f"{where}: '{other}' and '{name}' are one utterance, '{resolve(name)}'; expected each once; remove one of them"
+            )
 
 
 def models_of_files(paths: Iterable[Path], utterances: Iterable[Utterance], **names: str) -> Models:
@@ -316,7 +353,9 @@ def calibration_trials(utterances: list[Utterance], *, seed: int, max_trials: in
             per_utterance = max(2, 2 * round(max_trials / len(utterances) / 2))
             trials = balanced(utterances, rng, per_utterance, **conditions)
     except RecipeError as error:
-        raise RecipeError(f"calibration trials of the dev speakers: {error}, or change prepare.dev_speakers") from None
+        raise RecipeError(
+            f"calibration trials of the dev speakers: {error}, or change prepare.dev_speakers{_GIVEN_DEV}"
+        ) from None
     if len(trials) <= max_trials:
         return trials
     num_target = min(trials.num_target, max_trials // 2)

@@ -88,6 +88,13 @@ def channels(texts: Sequence[str], wheres: Sequence[str]) -> tuple[list[int], bo
     return [0 if value is None else value + from_zero for value in values], from_zero
 
 
+def channel_from_zero(text: str, where: str) -> int:
+    """Return the channel, from 1 on, that a text of Kaldi's segments says, which counts from 0. Raises RecipeError if none."""
+    if not (text.isascii() and text.isdigit() and int(text[:5]) < _MOST_CHANNELS):
+        raise RecipeError(f"{where}: channel '{text}'; expected 0, 1 ..., as Kaldi's extract-segments counts; correct the line")
+    return int(text) + 1
+
+
 def check_channels(rows: Iterable[Row], channel: str) -> None:
     """Raise a RecipeError if a row has another channel than `prepare.channel` says ("mono": it says nothing of them)."""
     wanted = {"first": 1, "second": 2}.get(channel)
@@ -133,11 +140,7 @@ def check_shared(rows: Iterable[Row]) -> list[tuple[bool, str]]:
         RecipeError: the same stretch of a recording is given to two speakers, or a whole recording beside a part of it.
     """
     found = shared(rows)
-    same = [
-        (one, other)
-        for one, other, _ in found
-        if (one.start, one.end) == (other.start, other.end) or not one.is_part or not other.is_part
-    ]
+    same = [(one, other) for one, other, _ in found if _is_same_stretch(one, other) or not one.is_part or not other.is_part]
     if same:
         one, other = same[0]
         raise RecipeError(
@@ -155,6 +158,12 @@ def check_shared(rows: Iterable[Row]) -> list[tuple[bool, str]]:
         "and in test"
     )
     return [(False, text)]
+
+
+def _is_same_stretch(one: Row, other: Row) -> bool:
+    """Whether two rows begin and end at the same time, as it may be rounded."""
+    begin_alike = abs(one.start - other.start) < _SLACK
+    return begin_alike and (one.end == other.end or (one.end > 0 and other.end > 0 and abs(one.end - other.end) < _SLACK))
 
 
 def _end(row: Row) -> float:

@@ -43,10 +43,11 @@ def draw_speakers(utterances: Iterable[Utterance], share: float, *, min_utteranc
     # One speaker alone makes no non-target trial.
     num = round(share) if share >= 1 or share == 0 else max(2, round(share * len(eligible)))
     if share > 0 and not num <= min(len(eligible), len(counts) - 1):
+        few = f": {', '.join(sorted(counts)[:_NUM_SHOWN])}" if 0 < len(counts) <= _NUM_SHOWN else ""
         raise RecipeError(
             f"prepare.{purpose}_speakers = {share:g} asks for {num} of {len(eligible)} speakers with at least {min_utterances} "
-            f"utterances ({len(counts)} speakers {'to train on' if purpose == 'dev' else 'in all'}); expected that one is left "
-            f"over; add speakers, or {_ADVICE.get(purpose, f'lower prepare.{purpose}_speakers')}"
+            f"utterances ({len(counts)} speakers {'to train on' if purpose == 'dev' else 'in all'}{few}); expected that one is "
+            f"left over; add speakers, or {_ADVICE.get(purpose, f'lower prepare.{purpose}_speakers')}"
         )
     members: dict[tuple[str, str], list[str]] = defaultdict(list)
     for speaker in eligible:

@@ -1,7 +1,7 @@
 """Rows and speakers of a table that says what there is: CSV, TSV, or the JSON lines of NeMo and lhotse."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,9 @@ from steps.data.names import composed
 
 _COMMON_VOICE = "clips"  # the folder that its paths leave out
 _OF_AGES = f", or, if people grew older, let the column be: --set 'prepare.other_columns=[\"{columns.AGE}\"]'"
+_NUM_SHOWN = 5
+_NUM_HELD = 20  # files, about, whose lengths are held against a table's
+_LONGER = 0.05  # s, by which they differ
 _PLACEHOLDER = re.compile(r"^(\$\w+|\$?\{\w+\})/")  # SpeechBrain's, for the folder of the corpus
 
 
@@ -47,7 +50,11 @@ def rows_of_table(
     lines = [(table.where(number), read.values(line)) for number, line in table.lines]
     for where, values in lines:
         _check_there(where, values, needed)
+        if is_json(path):
+            _check_texts(where, values)
     in_samples = "stop" in read.meaning  # SpeechBrain counts samples
+    if in_samples:
+        notes.say(f"{path}: start and stop count samples, as in SpeechBrain's tables; a column of seconds is called end")
     place = _placed(root, table, [values["path"] for _, values in lines])
     every = [values["path"] for _, values in lines]
     made = [_row(where, values, root, place, replace_spaces, in_samples, every) for where, values in lines]
@@ -56,6 +63,8 @@ def rows_of_table(
     for row, (_, line) in zip(rows, table.lines, strict=True):
         ages.add("speaker", row.speaker, columns.AGE, read.age(line), row.where)
     ages.check(str(path), _OF_AGES)
+    if "duration" in read.unused:
+        _say_longer_files(rows, [line.get("duration", "") for _, line in table.lines], root)
     return _named(_with_channels(rows, lines), lines, root, replace_spaces)
 
 
@@ -89,6 +98,7 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
             f"{path}: none of its {len(known)} speakers is in the corpus; expected names such as '{rows[0].speaker}', found "
             f"'{next(iter(known), '')}'; correct the table, or --set prepare.speaker_level or prepare.corpus_level"
         )
+    _say_who_lacks_an_entry(path, {composed(row.speaker) for row in rows}, known.keys())
     for row in rows:
         for name in ("gender", "split", "nationality"):
             if composed(row.speaker) in known:
@@ -96,6 +106,15 @@ def with_metadata(rows: list[Row], path: Path, replace_spaces: str, others: Sequ
     values_of.check(str(path))
     ages.check(str(path), _OF_AGES)
     return [_with_entry(row, known.get(composed(row.speaker), {})) for row in rows]
+
+
+def _say_who_lacks_an_entry(path: Path, speakers: Set[str], known: Set[str]) -> None:
+    """Say which speakers of the corpus are not in the metadata, and where some are not which of these are not in the corpus."""
+    lacking, idle = sorted(speakers - known), sorted(known - speakers)
+    if lacking:
+        text = f"{len(lacking)} of {len(speakers)} speakers of the corpus are not in it, first {', '.join(lacking[:_NUM_SHOWN])}"
+        text += f"; {len(idle)} of its own are not in the corpus, first {', '.join(idle[:_NUM_SHOWN])}" if idle else ""
+        notes.say(f"{path}: {text}", is_expected=False)
 
 
 def _with_entry(row: Row, entry: dict[str, str]) -> Row:
@@ -114,6 +133,13 @@ def _check_there(where: str, values: dict[str, str], needed: Iterable[str]) -> N
     for name in needed:
         if not values[name]:
             raise RecipeError(f"{where}: empty {name}; expected a value in each line; complete the table")
+
+
+def _check_texts(where: str, values: dict[str, str]) -> None:
+    """Raise a RecipeError if a value of JSON is a list or an object."""
+    name = next((name for name, value in values.items() if value[:1] in ("[", "{")), None)
+    if name:
+        raise RecipeError(f"{where}: {name} {values[name][:60]}; expected a text or a number; correct the line")
 
 
 def _row(
@@ -147,10 +173,37 @@ def _stretch(where: str, values: dict[str, str], path: Path, in_samples: bool) -
     if in_samples:
         rate, duration = _rate(path), ""
         start, end = (
-            f"{segments.seconds(text, name, where) / rate!r}" if text and not segments.is_to_the_end(text) else text
+            f"{_sample(text, name, where) / rate!r}" if text and not segments.is_to_the_end(text) else text
             for name, text in (("start", start), ("stop", end))
         )
     return segments.stretch(where, start=start, end=end, duration=duration)
+
+
+def _sample(text: str, name: str, where: str) -> float:
+    value = segments.seconds(text, name, where)
+    if not value.is_integer():
+        raise RecipeError(
+            f"{where}: {name} '{text}'; expected a whole number, as start and stop count samples (SpeechBrain); call the column "
+            "'end' instead of 'stop' if these are seconds"
+        )
+    return value
+
+
+def _say_longer_files(rows: Sequence[Row], durations: Sequence[str], root: Path) -> None:
+    """Say where files are longer than a column duration says, which without a start is taken for that of the file."""
+    longer = []
+    for row, text in list(zip(rows, durations, strict=True))[:: max(1, len(rows) // _NUM_HELD)]:
+        try:
+            info = audio_info(root / row.path)
+            length = info.num_samples / info.sampling_rate
+            longer += [(row, text, length)] if length > float(text) + _LONGER else []
+        except (ValueError, RecipeError):
+            continue
+    if longer:
+        row, text, length = longer[0]
+        found = f"files are longer than their duration, first {row.where}: {text}, and {length:g} s of audio"
+        advice = "all of a file is used; if only its begin is meant, add a column start with 0"
+        notes.say(f"{row.source}: {found}; {advice}", is_expected=False)
 
 
 @lru_cache(maxsize=1)
@@ -196,7 +249,8 @@ def _named(rows: list[Row], lines: Iterable[tuple[str, dict[str, str]]], root: P
     several = len({row.channel for row in rows} - {0}) > 1
     found = []
     for row, (where, values) in zip(rows, lines, strict=True):
-        name = without_suffix(relative_path(_PLACEHOLDER.sub("", values["path"]), root, where))
+        text = _PLACEHOLDER.sub("", values["path"])
+        name = without_suffix(row.path if ".." in text else relative_path(text, root, where))
         name += segments.part_name(row) + (f"-ch{row.channel}" if several and row.channel else "")
         name = row.id or fix_spaces(name, replace_spaces)
         found.append(replace(row, id=name, speaker=row.speaker or name))

@@ -99,7 +99,7 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise RecipeError(f"{path}:{number}: expected a JSON object a line ({error}); correct the line") from None
         if not isinstance(value, dict):
@@ -108,8 +108,25 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return found
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The names and values of a JSON object. Raises ValueError for a name that is there twice: the last would be taken."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"two values of '{next(name for name in names if names.count(name) > 1)}'")
+    return found
+
+
 def table_of_json(path: Path, lines: Sequence[tuple[int, dict[str, Any]]]) -> Table:
-    """Return JSON lines as a table, of all names that any line has."""
+    """Return JSON lines as a table, of all names that any line has. Raises RecipeError for names that differ in capitals only."""
+    names: dict[str, str] = {}
+    for number, each in lines:
+        for name in each:
+            if names.setdefault(str(name).strip().lower(), name) != name:
+                other = names[str(name).strip().lower()]
+                raise RecipeError(
+                    f"{path}:{number}: '{name}', and '{other}' elsewhere; expected one spelling; rename one of them"
+                )
     flat = [(number, {str(name).strip().lower(): text(value) for name, value in each.items()}) for number, each in lines]
     header = dict.fromkeys(name for _, each in flat for name in each)
     return Table(path, tuple(header), tuple(flat))

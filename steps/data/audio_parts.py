@@ -107,6 +107,8 @@ def _judged(part: Part, whole: Inspection, num_there: int, levels: Levels | None
         problem = f"has {num_channels} channels, and channel {part.channel + 1} is asked for"
     elif part.end > length + _slack(part.end, rate):
         problem = f"ends too early for a part: the part ends at {part.end:g} s, the file at {length:g} s"
+    elif num_samples == 0 and round(part.start * rate) < num_there:
+        problem = f"has no sample from {part.start:g} s to {part.end:g} s"
     elif num_samples == 0:
         problem = f"ends too early for a part: the part begins at {part.start:g} s, the file ends at {length:g} s"
     elif levels is not None and levels.problem:

@@ -28,6 +28,7 @@ MALFORMED = "{path}:{number}: malformed trial {line!r}; expected " + FORMS + "; 
 NO_LABEL = "-"  # where a label would stand, in lists that stage 1 writes of lists without labels
 
 _SAMPLE = 100  # lines that must agree where the first one could be read in two ways
+_NUM_SHOWN = 100  # letters of a line that is none
 _NUMBERS = {"1": True, "0": False}
 _SAME = ("target", "tgt", "true", "same", "genuine", "positive")
 _OTHER = (
@@ -42,7 +43,21 @@ _ENROL = {f"{stem}{end}" for stem in ("enrol", "enroll", "enrolment", "enrollmen
 _ENROL |= {f"{stem}1" for stem in _OF_ONE_SIDE if stem} | {"ref", "enrollmentfileid", "enrollfileid"}
 _TEST = {f"{stem}{end}" for stem in ("test", "probe", "verify") for end in _OF_ONE_SIDE} | {"segment", "segmentid", "testfileid"}
 _TEST |= {f"{stem}2" for stem in _OF_ONE_SIDE if stem} | {"evaluationfileid", "evalfileid", "evaluationid", "evaluation"}
-_LABEL = {"label", "labels", "target", "targettype", "istarget", "trialtype", "key", "truth", "groundtruth", "same", "issame"}
+_LABEL = {
+    "samespeaker",
+    "issamespeaker",
+    "label",
+    "labels",
+    "target",
+    "targettype",
+    "istarget",
+    "trialtype",
+    "key",
+    "truth",
+    "groundtruth",
+    "same",
+    "issame",
+}
 _MEANINGS = {name: "enrol" for name in _ENROL} | {name: "test" for name in _TEST} | {name: "label" for name in _LABEL}
 _MEANINGS |= {"side": "side", "channel": "side"}
 ONE_CHANNEL = ("", "-", "a", "1", "x")  # what a column `side` says of files that have one
@@ -142,9 +157,10 @@ class Table:
     def _values(self, fields: list[str], where: str, line: str) -> tuple[str, str, bool | None]:
         values = {name: fields[column] for name, column in self.columns.items() if column < len(fields)}
         if len(fields) != self.num_fields + self.joined or not all(values[name] for name in self.columns if name != "side"):
+            blind = values.get("label") == "" and len(fields) == self.num_fields
             raise RecipeError(
                 f"{where}: malformed trial {line!r}; expected {self.num_fields} fields, none of them empty, as in the lines "
-                "above; correct the line"
+                f"above; correct the line{', or, if no trial has a label, remove that column' * blind}"
             )
         label, side = values.get("label"), values.get("side", "")
         if label is not None and label.lower() not in _IN_TABLES:
@@ -170,6 +186,9 @@ def form_of(path: Path) -> Lines | Table:
     if not sample:
         return _LINES[1]  # whoever reads it says that it is empty
     number, line = sample[0][0], decode(path, sample[0][1], WHAT).strip()
+    if line.startswith(("{", "[")) and '"' in line:
+        text = MALFORMED.format(path=path, number=number, line=f"{line[:_NUM_SHOWN]}{'...' * (len(line) > _NUM_SHOWN)}")
+        raise RecipeError(f"{text} (JSON is not read: write a table)")
     words = [each.decode(errors="replace").split() for _, each in sample]
     fitting = [form for form in _LINES if form.fits(words[0])]
     plain = next((form for form in fitting if all(map(form.fits, words))), fitting[0] if fitting else None)
@@ -179,6 +198,7 @@ def form_of(path: Path) -> Lines | Table:
     )
     table = (None if is_trial else _with_header(path, line)) or _joined(line)
     if table is not None:
+        _check_truths(path, table, [decode(path, each, WHAT).strip() for _, each in sample[1:]])
         return table
     found = _headless(path, line, plain is not None) or plain
     if found is None:
@@ -210,6 +230,21 @@ def _with_header(path: Path, line: str) -> Table | None:
         sides = tuple(names[columns[name]] for name in ("enrol", "test"))
         return Table(delimiter=delimiter, columns=columns, num_fields=len(names), has_header=True, sides=sides, unused=unused)
     return None
+
+
+def _check_truths(path: Path, table: Table, lines: list[str]) -> None:
+    """Raise a RecipeError if a column that nobody knows holds what labels are, and no other is the label."""
+    if "label" in table.columns or not table.unused:
+        return
+    names = _fields(decode(path, first_lines(path, WHAT, 1)[0][1], WHAT).strip(), table.delimiter)
+    rows = [fields for fields in (_fields(line, table.delimiter) for line in lines) if len(fields) == len(names)]
+    for name in filter(None, table.unused):
+        values = {fields[names.index(name)].lower() for fields in rows}
+        if values and values <= _IN_TABLES.keys():
+            raise RecipeError(
+                f"{path}:1: column '{name}' says {' and '.join(sorted(values))}, as labels do, and there is no column 'label'; "
+                "expected it named so, or none; call it 'label' if it says which trials are target trials, else remove it"
+            )
 
 
 def _joined(line: str) -> Table | None:

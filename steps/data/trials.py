@@ -117,14 +117,14 @@ def read_scores(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     return [ids[number] for number in enrol_P.tolist()], [ids[number] for number in test_P.tolist()], scores
 
 
-def check_known(trials: Trials, ids: Collection[str], where: str, *, advice: Callable[[str], str] | None = None) -> None:
+def check_known(trials: Trials, ids: Collection[str], where: str, *, advice: Callable[[list[str]], str] | None = None) -> None:
     """Raise a RecipeError with the first utterances of the trials that are not among the ids, and counts.
 
     Args:
         trials: of a list.
         ids: of the utterances and models that there are.
         where: the list comes from; where it is a file of them, the first line is named.
-        advice: what else is to be said, given the first unknown name.
+        advice: what else is to be said, given the unknown names.
     """
     known = ids if isinstance(ids, set | frozenset | dict) else set(ids)
     counts: dict[str, int] = {}
@@ -140,7 +140,7 @@ def check_known(trials: Trials, ids: Collection[str], where: str, *, advice: Cal
         example = (
             f"such as {', '.join(map(repr, like))}" if like else f"such as '{min(known)}'" if known else "of which there are none"
         )
-        more = advice(next(iter(counts))) if advice else ""
+        more = advice(list(counts)) if advice else ""
         line = f":{line_of_trial(Path(where), rows[0])}" if Path(where).is_file() else ""
         raise RecipeError(
             f"{where}{line}: {len(counts)} utterances in {len(rows)} of {len(trials)} trials are unknown: {shown}"

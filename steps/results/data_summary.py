@@ -16,6 +16,7 @@ from steps.data.list_sides import list_sides
 from steps.data.list_summary import summarise_list, without_labels
 from steps.data.listening import Listener, spread_rows
 from steps.data.manifests import Utterances, audio_root, has_set, read_roots, read_set
+from steps.data.name_remarks import name_remarks
 from steps.data.same_content import content_codes, read_groups
 from steps.data.score_files import TrialIndex, read_trial_index
 from steps.data.set_summary import summarise_set
@@ -109,6 +110,8 @@ def _remarks(
     remarks = []
     if reading.levels and all(map(is_tree, speech.values())):
         remarks += [["speakers", "folders", text] for text in folder_remarks(speech.values(), has_corpora=reading.has_corpora)]
+    names = name_remarks({name: utterances.speakers for name, utterances in speech.items()})
+    remarks += [["speakers", "names", text] for text in names]
     for name, listener in listeners.items():
         if listener.problem:
             remarks.append(["set", name, f"band and levels are not measured: {listener.problem}"])

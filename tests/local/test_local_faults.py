@@ -147,6 +147,7 @@ def test_what_a_repair_leaves_is_looked_at_in_the_same_run(corpus, tmp_path):
     assert "18 of 32 audio files cannot be used" in text
     assert "6 speakers have fewer than prepare.min_utterances" in text
     assert "prepare.test_speakers = 0.2 asks for 2 of 2 speakers" in text
+    assert "(2 speakers in all: " in text
     assert "no setting repairs 3" in text
     (tmp_path / "y").mkdir()
     with pytest.raises(RecipeError, match="nobody/u9"):

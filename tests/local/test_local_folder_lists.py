@@ -117,6 +117,7 @@ def test_columns_of_a_list_that_say_nothing_are_named(corpus, tmp_path, caplog):
     [
         ("1 /elsewhere/wav/s00/u0.wav /elsewhere/wav/s00/u1.wav\n", {}, "--set prepare.trials_root=/elsewhere/wav"),
         ("1 u0 u1\n", {}, "lack 's../', which ids begin with: --set prepare.trials_root=s.."),
+        ("1 u0 u1\n1 u2 u1\n0 v0 u0\n", {}, "lack folders that ids begin with, not all the same one"),
         ("1 speaker u1\n", {}, "if it is a model of several utterances: --set prepare.enrolment=FILE"),
         ("1 s00/u0 s00/u1\n1 s01/u0 s02/u0\n", {}, r"t.txt:2: 1 of 2 labels contradict"),
     ],
@@ -153,3 +154,30 @@ def test_labels_of_recordings_of_nobody_known_say_why_they_contradict(corpus, tm
         prepare(corpus, tmp_path / "x", min_utterances=1, **GIVEN)
     (corpus / "t.txt").write_text("a b\n")
     assert (prepare(corpus, tmp_path / "y", **GIVEN) / "trials" / "t.txt").read_text() == "- a b\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("identification", "enrol s00 s00/u0\nenrol s01 s01/u0\ntest s01 s01/u1\ntest s00 s00/u0.wav\n"),
+        ("clustering", "a s00 s00/u0\nb s01 s01/u0\nc s00 s00/u0.wav\n"),
+        ("enrolment", "m s00/u0 s00/u0.wav\n"),
+    ],
+)
+def test_an_utterance_is_named_once_however_it_is_written(corpus, tmp_path, setting, text):
+    (corpus / "x.txt").write_text(text)
+    (corpus / "t.txt").write_text(
+        "m s00/u1 target\nm s01/u1 nontarget\n" if setting == "enrolment" else "s00/u0 s01/u1 nontarget\n"
+    )
+    with pytest.raises(RecipeError, match=r"x.txt.*: 's00/u0' and 's00/u0.wav' are one utterance, 's00/u0'; expected each once"):
+        prepare(corpus, tmp_path / "x", **GIVEN, **{setting: "x.txt"})
+
+
+def test_a_model_is_enrolled_not_tested_and_its_name_is_looked_at(corpus, tmp_path, caplog):
+    (corpus / "e.txt").write_text("s01 s00/u0 s00/u1\n")
+    (corpus / "t.txt").write_text("s00/u2 s01 target\ns01/u1 s01 nontarget\n")
+    with pytest.raises(RecipeError, match=r"t.txt:1: 2 of 2 trials test a model, first 's01'; .*put the model first"):
+        prepare(corpus, tmp_path / "x", enrolment="e.txt", **GIVEN)
+    (corpus / "t.txt").write_text("s01 s00/u2 target\ns01 s01/u1 nontarget\n")
+    prepare(corpus, tmp_path / "y", enrolment="e.txt", **GIVEN)
+    assert "e.txt: 1 models are called as a speaker and are of another, first 's01' of 's00'" in caplog.text

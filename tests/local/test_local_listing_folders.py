@@ -205,7 +205,10 @@ def test_lists_beside_folders_that_are_not_read_are_named(tmp_path, caplog):
     for name, text in {"spk2gender": "s0 f\n", "list.csv": "path,speaker\n", "who.tsv": "speaker\tgender\ns0\tf\n"}.items():
         (root / name).write_text(text)
     prepare(root, tmp_path / "x", metadata="who.tsv")
-    assert "not read, as there is no wav.scp: spk2gender; prepare.metadata takes genders" in caplog.text
+    assert (
+        "not read, as there is no wav.scp: spk2gender; genders are taken from a table with the header speaker,gender"
+        in caplog.text
+    )
     assert "tables that are not read: list.csv; --set prepare.table=FILE takes one" in caplog.text
 
 
@@ -231,7 +234,7 @@ def test_noises_are_read_by_their_content_too(tmp_path):
 def test_first_bytes_tell_what_soundfile_writes(tmp_path):
     for form in soundfile.available_formats():
         path = tmp_path / form
-        if form in ("RAW", "SD2", "HTK", "MAT4", "MAT5", "XI", "WVE", "IRCAM", "PAF", "SDS", "MPC2K"):
+        if form in ("RAW", "SD2", "HTK", "MAT4", "MAT5", "XI", "WVE", "SDS", "MPC2K"):
             continue  # without a begin to tell them by, or nothing that people record speech in
         soundfile.write(path, np.zeros(RATE), RATE, format=form)
         assert kind_of(path.read_bytes()[:16]) == "read", form
@@ -261,3 +264,54 @@ def test_speakers_of_published_corpora_have_one_gender_each(tmp_path):
     with pytest.raises(RecipeError, match=r"person 'A' has the id 'id1' \(.*:2\) and 'id2' \(.*:3\)"):
         read_speakers(tmp_path / "vox1_meta.csv", "voxceleb1 id")
     assert json.loads('{"a": 1, "a": 2}') == {"a": 2}  # what Python does by itself
+
+
+def test_trial_lists_beside_folders_of_speakers_are_named(tmp_path, caplog):
+    people(tmp_path / "corpus")
+    (tmp_path / "corpus" / "trials.csv").write_text("enrol,test,label\ns0/u0,s0/u1,1\ns0/u0,s1/u0,0\n")
+    prepare(tmp_path / "corpus", tmp_path / "x")
+    assert "trials.csv: not used; for these trials add --set prepare.trials=trials.csv" in caplog.text
+    caplog.clear()
+    prepare(tmp_path / "corpus", tmp_path / "y", trials="trials.csv")
+    assert "not used" not in caplog.text
+
+
+def test_the_folder_of_the_split_is_nobody(tmp_path):
+    for name, speakers in (("train", range(4)), ("test", range(4, 6))):
+        for speaker in speakers:
+            for number in range(3):
+                write_audio(tmp_path / "c" / name / f"s{speaker}" / f"v{number}" / "u.wav", 10 * speaker + number)
+    with pytest.raises(
+        RecipeError, match=r"prepare.speaker_level = 0 is the folder of the split .*--set prepare.speaker_level=1"
+    ):
+        prepare(tmp_path / "c", tmp_path / "x", split="auto", speaker_level=0)
+    out = prepare(tmp_path / "c", tmp_path / "y", split="auto", speaker_level=1, dev_speakers=0)
+    assert {each.speaker for each in read_set(out, "test")} == {"s4", "s5"}
+
+
+def test_folders_train_and_test_that_part_no_speakers_are_said(tmp_path, caplog):
+    for speaker in range(4):
+        for name in ("train", "test"):
+            write_audio(tmp_path / "c" / f"s{speaker}" / name / "u.wav", 10 * speaker + len(name))
+    prepare(tmp_path / "c", tmp_path / "x", split="auto", speaker_level=0, dev_speakers=0)
+    assert "folders test, train below others (such as s0/test) are not used as a split" in caplog.text
+    people(tmp_path / "d")
+    for name in ("train", "test"):
+        (tmp_path / "d" / f"s{len(name) - 4}").rename(tmp_path / "d" / name)
+    prepare(tmp_path / "d", tmp_path / "y", split="auto", dev_speakers=0)
+    assert "folders test, train hold recordings themselves, and are taken for speakers" in caplog.text
+
+
+def test_where_no_audio_is_found_what_is_there_is_counted(tmp_path):
+    for name in ("s0/a.htk", "s1/b.htk", "README.md", "data/all/x/wav.scp"):
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).write_text("a b")
+    with pytest.raises(RecipeError, match=r"no audio file there \(2 x .htk, 1 x .md, 1 x .scp\); .*found data/all/x/wav.scp"):
+        prepare(tmp_path / "c", tmp_path / "x")
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("form", ["IRCAM", "PAF"])
+def test_rare_containers_are_known_in_either_order_of_bytes(tmp_path, form, endian):
+    soundfile.write(tmp_path / "x", np.zeros(RATE), RATE, format=form, endian=endian, subtype="PCM_16")
+    assert kind_of((tmp_path / "x").read_bytes()[:16]) == "read"

@@ -197,3 +197,58 @@ def test_a_table_is_read_instead_and_that_is_said(data, tmp_path, caplog):
     caplog.set_level("INFO", "prepare")
     assert found(prepare(data, tmp_path / "x", table="list.csv"))[0][0] == "s0/u0"
     assert "wav.scp is not read: prepare.table says what there is" in caplog.text
+
+
+def test_sessions_of_two_files_must_agree(data, tmp_path):
+    write(data, {"utt2sess": "s0-u0 a\n", "utt2session": "s0-u1 b\n"})
+    assert [each[4] for each in found(prepare(data, tmp_path / "x"))[:3]] == ["a", "b", ""]
+    write(data, {"utt2session": "s0-u0 b\n"})
+    with pytest.raises(RecipeError, match=r"'s0-u0' has session 'a' \(.*utt2sess:1\) and 'b' \(.*utt2session:1\)"):
+        prepare(data, tmp_path / "y")
+
+
+def test_a_list_that_lies_deeper_is_said_where_folders_are_taken_for_speakers(data, tmp_path, caplog):
+    for name in ("wav.scp", "utt2spk"):
+        write(data, {f"data/corpus/train/{name}": (data / name).read_text()})
+        (data / name).unlink()
+    prepare(data, tmp_path / "x")
+    assert "1 wav.scp of Kaldi lie in folders that are not looked into, first data/corpus/train/wav.scp" in caplog.text
+
+
+def calls(root):
+    """Two-channel recordings c0 to c2, of the speakers sA and sB."""
+    sides = [(f"c{n}", side) for n in range(3) for side in "AB"]
+    for n in range(3):
+        write_audio(root / f"c{n}.wav", n, 1.0, channels=2)
+    write(root, {"wav.scp": "".join(f"c{n} c{n}.wav\n" for n in range(3))})
+    write(root, {"utt2spk": "".join(f"{name}-{side} s{side}\n" for name, side in sides)})
+    return sides
+
+
+def test_channels_of_segments_that_files_do_not_have_are_a_fault_of_the_list_not_of_the_files(tmp_path, caplog):
+    root = tmp_path / "data"
+    sides = calls(root)
+    write(root, {"segments": "".join(f"{name}-{side} {name} 0 0.5 {1 + 'AB'.index(side)}\n" for name, side in sides)})
+    with pytest.raises(RecipeError, match=r"channel 3 is asked for .*correct the channels of the list") as refused:
+        prepare(root, tmp_path / "x")
+    assert "bad_audio=exclude" not in str(refused.value)
+    assert "segments: no line has channel 0, which is the first one" in caplog.text
+    write(root, {"segments": "".join(f"{name}-{side} {name} 0 0.5 {side}\n" for name, side in sides)})
+    with pytest.raises(RecipeError, match=r"segments:1: channel 'A'; expected 0, 1 \.\.\."):
+        prepare(root, tmp_path / "y")
+
+
+def test_channels_of_files_that_wav_scp_does_not_name_are_not_passed_over_in_silence(data, tmp_path, caplog):
+    write(data, {"reco2file_and_channel": "s0-u0 call1 A\ns0-u1 call1 B\n"})
+    prepare(data, tmp_path / "x")
+    assert "the channel of 1 recordings is not used" in caplog.text
+    assert "first s0-u1: channel B of call1, s0/u1.wav in wav.scp" in caplog.text
+
+
+def test_paths_that_begin_in_a_folder_above_are_said_with_the_settings_for_it(data, tmp_path):
+    for name in ("wav.scp", "utt2spk"):
+        write(data, {f"data/train/{name}": (data / name).read_text()})
+    with pytest.raises(RecipeError, match=rf"wav.scp:1: 's0/u0.wav' is not in .*data/train, but in .*site.audio={data}$"):
+        prepare(data / "data" / "train", tmp_path / "x")
+    out = prepare(data / "data" / "train", tmp_path / "y", site={"audio": str(data)}, audio_root_name="audio")
+    assert len(found(out)) == len(NAMES)

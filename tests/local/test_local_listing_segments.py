@@ -166,6 +166,9 @@ def test_the_same_audio_of_two_speakers_is_an_error_and_overlaps_are_said(calls,
     same = [HEAD, "c0.wav,a,a0,0,1", "c0.wav,b,b0,0,1", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
     with pytest.raises(RecipeError, match=r"0 s to 1 s of c0.wav is given to 'b', and 0 s to 1 s of c0.wav to 'a'.*1 such"):
         prepare(root, tmp_path / "y", channel="first", **table(root, same))
+    rounded = [HEAD, "c0.wav,a,a0,0.1,1", "c0.wav,b,b0,0.1,1.0004", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
+    with pytest.raises(RecipeError, match=r"0.1 s to 1.0004 s of c0.wav is given to 'b', and 0.1 s to 1 s of c0.wav to 'a'"):
+        prepare(root, tmp_path / "r", channel="first", **table(root, rounded))
     beside = [HEAD, "c0.wav,a,a0,,", "c0.wav,b,b0,0.5,1", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
     with pytest.raises(RecipeError, match=r"list.csv:3: 0.5 s to 1 s of c0.wav is given to 'b', and all of c0.wav to 'a'"):
         prepare(root, tmp_path / "z", channel="first", **table(root, beside))
@@ -221,3 +224,18 @@ def test_trials_name_parts_by_their_ids(calls, tmp_path):
     out = prepare(root, tmp_path / "x", channel="first", trials="t.txt", **table(root, lines))
     assert (out / "trials" / "t.txt").read_text() == (root / "t.txt").read_text()
     assert len(read_utt2spk(out / "utt2spk")) == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ("0.5,0.50001", r"c0.wav has no sample from 0.5 s to 0.50001 s \(.*list.csv:2\)"),
+        ("0.5,0.51", r"c0.wav is too short: 0.01 s, expected .* or more \(.*list.csv:2\)"),
+        ("2.5,-1", r"c0.wav ends too early for a part: the part begins at 2.5 s, the file ends at 2 s \(.*list.csv:2\)"),
+    ],
+)
+def test_parts_of_next_to_nothing_are_named_with_their_line(calls, tmp_path, times, words):
+    root, _ = calls
+    lines = [HEAD, f"c0.wav,a,a0,{times}", "c0.wav,b,b0,0.75,1.5", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
+    with pytest.raises(RecipeError, match=words):
+        prepare(root, tmp_path / "x", channel="first", min_utterances=1, **table(root, lines))

@@ -45,7 +45,8 @@ PLAIN = {path.removesuffix(".wav"): (path, speaker, "", "") for path, speaker in
         ("path,speaker,mood", r"unknown column 'mood';"),
         ("path,speaker,", r"unknown column '';"),
         ("path,speaker,path", r"2 columns 'path'"),
-        ("path,speaker,wav", r"columns path and wav, which both say path"),
+        ("path,speaker,wav", r"columns path and wav, which both say path.*or let one of them be: .*other_columns=\[\"wav\"\]'$"),
+        ("path,people,x", r"no column speaker; unknown column 'people'.*; correct the header$"),
         ("path,speaker,Spk_ID", r"columns speaker and spk_id, which both say speaker"),
         ("file,speaker,x", r"list.csv:1: no column path; unknown column 'file' \(did you mean 'path'\?\); unknown column 'x'"),
     ],
@@ -153,6 +154,82 @@ def test_manifests_that_lhotse_writes_are_understood(tmp_path, form):
             prepare(root, tmp_path / "z", table=name)
 
 
+def cuts_of_lhotse(root):
+    import lhotse
+
+    names = [f"c{number}" for number in range(4)]
+    for number, name in enumerate(names):
+        write_audio(root / f"{name}.wav", number, 2.0)
+    recordings = [lhotse.Recording.from_file(root / f"{name}.wav", recording_id=name) for name in names]
+    spans = [
+        lhotse.SupervisionSegment(id=f"{name}-x", recording_id=name, start=0.5, duration=1.0, speaker="ab"[number % 2])
+        for number, name in enumerate(names)
+    ]
+    return lhotse.CutSet.from_manifests(
+        recordings=lhotse.RecordingSet.from_recordings(recordings), supervisions=lhotse.SupervisionSet.from_segments(spans)
+    )
+
+
+def test_of_a_supervision_of_lhotse_only_what_lies_in_its_cut_is_used(tmp_path):
+    root = tmp_path / "calls"
+    cuts = cuts_of_lhotse(root)
+    cuts.map(lambda cut: cut.truncate(offset=0.75, duration=0.5)).to_eager().to_file(root / "cuts.jsonl.gz")
+    items = read_set(prepare(root, tmp_path / "x", table="cuts.jsonl.gz"), "test")
+    assert {(each.start, each.num_samples) for each in items} == {(0.75, RATE // 2)}
+
+
+@pytest.mark.parametrize("change", ["perturb_speed", "perturb_tempo", "perturb_volume", "resample"])
+def test_recordings_that_lhotse_would_change_are_refused_unless_only_their_rate_is(tmp_path, change):
+    root = tmp_path / "calls"
+    factor = 2 * RATE if change == "resample" else 1.1
+    getattr(cuts_of_lhotse(root), change)(factor).to_eager().to_file(root / "cuts.jsonl.gz")
+    if change == "resample":
+        items = read_set(prepare(root, tmp_path / "x", table="cuts.jsonl.gz"), "test")
+        assert {(each.start, each.num_samples) for each in items} == {(0.5, RATE)}
+        return
+    with pytest.raises(
+        RecipeError, match=r"cuts.jsonl.gz:1: recording 'c0.*' is to be changed as it is read \((Speed|Tempo|Volume)\)"
+    ):
+        prepare(root, tmp_path / "x", table="cuts.jsonl.gz")
+
+
+def test_a_supervision_without_a_speaker_is_named(tmp_path):
+    root = tmp_path / "calls"
+    cuts = cuts_of_lhotse(root)
+    with open(root / "recordings.jsonl", "w") as file:
+        file.writelines(json.dumps(cut.recording.to_dict()) + "\n" for cut in cuts)
+    with open(root / "supervisions.jsonl", "w") as file:
+        for cut in cuts:
+            file.write(
+                json.dumps({name: value for name, value in cut.supervisions[0].to_dict().items() if name != "speaker"}) + "\n"
+            )
+    with pytest.raises(RecipeError, match=r"supervisions.jsonl:1: empty speaker"):
+        prepare(root, tmp_path / "x", table="supervisions.jsonl")
+
+
+def test_a_supervision_that_is_longer_than_its_recording_is_a_problem(tmp_path):
+    root = tmp_path / "calls"
+    cuts = list(cuts_of_lhotse(root))
+    for name, line in (("recordings", lambda cut: cut.recording), ("supervisions", lambda cut: cut.supervisions[0])):
+        changes = {"start": 0.0, "duration": 9.0} if name == "supervisions" else {}
+        lines = [json.dumps(line(cut).to_dict() | changes) + "\n" for cut in cuts]
+        (root / f"{name}.jsonl").write_text("".join(lines))
+    with pytest.raises(RecipeError, match=r"the part ends at 9 s, the file at 2 s \(.*supervisions.jsonl:1\)"):
+        prepare(root, tmp_path / "x", table="supervisions.jsonl")
+
+
+def test_start_and_stop_count_samples_which_is_said_and_seconds_there_are_refused(corpus, tmp_path, caplog):
+    caplog.set_level("INFO", "prepare")
+    changes = table(corpus, "wav,spk_id,start,stop,wrd", lambda path, speaker: f"{path},{speaker},800,3200,x")
+    parts = read_set(prepare(corpus, tmp_path / "x", **changes), "test")
+    assert {(each.start, each.num_samples) for each in parts} == {(0.1, 2400)}
+    assert "start and stop count samples" in caplog.text
+    assert "not used: wrd" in caplog.text
+    changes = table(corpus, "path,speaker,start,stop", lambda path, speaker: f"{path},{speaker},1200.0,1500.5")
+    with pytest.raises(RecipeError, match=r"list.csv:2: stop '1500.5'; expected a whole number.*call the column 'end'"):
+        prepare(corpus, tmp_path / "y", **changes)
+
+
 def test_metadata_of_voxceleb_are_understood(corpus, tmp_path):
     lines = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"] + [
         f"s{n}\tAnna_{n}\t{'fm'[n % 2]}\tUSA\tdev" for n in range(4)
@@ -229,3 +306,69 @@ def test_names_of_other_tools_stand_for_columns_of_ours_alone():
         assert ours in {*columns.OF_UTTERANCES, *columns.OF_SPEAKERS}
         assert name not in columns._UNUSED
     assert not columns._UNUSED & {*columns.OF_UTTERANCES, *columns.OF_SPEAKERS}
+
+
+def test_speakers_whom_metadata_do_not_have_are_said(corpus, tmp_path, caplog):
+    (corpus / "people.csv").write_text("speaker,gender\nS0,f\ns1,m\ns2,f\nzz,m\n")
+    prepare(corpus, tmp_path / "x", metadata="people.csv")
+    assert (
+        "people.csv: 2 of 4 speakers of the corpus are not in it, first s0, s3; 2 of its own are not in the corpus, first S0, zz"
+        in (caplog.text)
+    )
+    caplog.clear()
+    (corpus / "people.csv").write_text("speaker,gender\n" + "".join(f"s{n},f\n" for n in range(9)))  # of a larger corpus
+    prepare(corpus, tmp_path / "y", metadata="people.csv")
+    assert "are not in it" not in caplog.text
+
+
+def test_paths_may_go_up_and_down_again_below_the_corpus(corpus, tmp_path):
+    (corpus / "lists").mkdir()
+    changes = table(corpus / "lists", "path,speaker", lambda path, speaker: f"../{path},{speaker}")
+    assert found(prepare(corpus, tmp_path / "x", table=f"lists/{changes['table']}")) == PLAIN
+    changes = table(corpus, "path,speaker", lambda path, speaker: f"../{path},{speaker}")
+    with pytest.raises(RecipeError, match=r"'../s0/u0.wav' does not lie below"):
+        prepare(corpus, tmp_path / "y", **changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            '{"path": "s0/u0.wav", "speaker": "a", "speaker": "b"}',
+            r"list.jsonl:1: expected a JSON object a line \(two values of 'speaker'\)",
+        ),
+        ('{"path": "s0/u0.wav", "Path": "s0/u1.wav", "speaker": "b"}', r"list.jsonl:1: 'Path', and 'path' elsewhere"),
+        ('{"path": "s0/u0.wav", "speaker": ["b"]}', r"list.jsonl:1: speaker \[\"b\"\]; expected a text or a number"),
+    ],
+)
+def test_what_json_would_settle_in_silence_is_refused(corpus, tmp_path, line, words):
+    (corpus / "list.jsonl").write_text(line + "\n")
+    with pytest.raises(RecipeError, match=words):
+        prepare(corpus, tmp_path / "x", table="list.jsonl")
+
+
+def test_trials_across_sessions_of_nobody_say_so(corpus, tmp_path):
+    with pytest.raises(
+        RecipeError, match="cross_session = true: no recording has a session; .*prepare.session_level=NUMBER"
+    ) as refused:
+        prepare(corpus, tmp_path / "x", cross_session=True)
+    assert "found 0 target" not in str(refused.value)
+
+
+def test_a_duration_without_a_start_that_is_not_that_of_the_file_is_said(corpus, tmp_path, caplog):
+    for seconds, name in ((0.5, "x"), (0.3, "y")):  # the files have half a second
+        (corpus / "list.jsonl").write_text(
+            "".join(json.dumps({"audio_filepath": path, "label": speaker, "duration": seconds}) + "\n" for path, speaker in PATHS)
+        )
+        assert found(prepare(corpus, tmp_path / name, table="list.jsonl")) == PLAIN
+        text = "files are longer than their duration, first"
+        assert (f"{text} {corpus / 'list.jsonl'}:1: 0.3, and 0.5 s of audio; all of a file is used" in caplog.text) == (
+            seconds < 0.5
+        )
+
+
+def test_a_split_without_test_data_names_what_repairs_it(corpus, tmp_path):
+    changes = table(corpus, "path,speaker,split", lambda path, speaker: f"{path},{speaker},train") | {"dev_speakers": 0}
+    with pytest.raises(RecipeError, match=r"no utterance is test data; add --set prepare.split=made"):
+        prepare(corpus, tmp_path / "x", split="column", **changes)
+    prepare(corpus, tmp_path / "y", split="made", **changes)
