@@ -134,6 +134,8 @@ class CorpusSettings:
         for name, choices in (_CHOICES | {"split": self.SPLITS}).items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
+        if self.max_bad > 1:
+            raise ValueError(f"max_bad: expected a share from 0 to 1 (0.05 = 5 in 100 files), found {self.max_bad:g}")
         unknown = [kind for kind in self.made_trials if kind not in lists.MADE]
         if unknown:
             raise ValueError(f"made_trials: expected some of {', '.join(lists.MADE)}, found {unknown}")

@@ -103,7 +103,8 @@ def site_root(site: Mapping[str, str], name: str) -> Path:
         )
     root = Path(site[name])
     if not root.is_dir():
-        raise RecipeError(f"site.{name} = {root}: no such folder; correct the path (or --data DIR)")
+        what = "is a file; expected the folder that it lies in" if root.is_file() else "no such folder"
+        raise RecipeError(f"site.{name} = {root}: {what}; correct the path (or --data DIR)")
     return root
 
 

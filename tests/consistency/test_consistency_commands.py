@@ -90,6 +90,8 @@ WRONG = [
     (("--recipe", "--system", "x"), "--recipe needs a value, found the option --system"),
     (("--recipe=",), "--recipe needs a value, found nothing"),
     (("--set", ""), "--set needs a value, found nothing"),
+    (("--verify=yes",), "--verify takes no value, found 'yes'"),
+    (("--verif",), "unknown option --verif; did you mean --verify?"),
     (("--force=yes",), "--force takes no value, found 'yes'"),
     (("--recipe", "toy", "--recipe=own"), "--recipe is there twice"),
     (("--force", "--force"), "--force is there twice"),
