@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,12 @@ def _left_out(manifests: Path) -> list[str]:
     """How many files are in no set, and why; a line, or none."""
     path = manifests / PROBLEMS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    reasons = Counter(re.split(r":| \(|, ", line.split("\t")[2], maxsplit=1)[0] for line in lines)
-    shown = ", ".join(f"{num:,} x {what}" for what, num in reasons.most_common(NUM_REASONS))
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)  # without figures -> with them
+    for line in lines:
+        what = re.split(r":| \(|, ", line.split("\t")[2], maxsplit=1)[0]
+        reasons[re.sub(r"(?<![\w-])\d[\d.,]*", "N", what)][what] += 1
+    counts = Counter({next(iter(each)) if len(each) == 1 else what: each.total() for what, each in reasons.items()})
+    shown = ", ".join(f"{num:,} x {what}" for what, num in counts.most_common(NUM_REASONS))
     more = ", ..." if len(reasons) > NUM_REASONS else ""
     return [f"{len(lines):,} files are in no set: {shown}{more}; see {path.name}"] if lines else []
 
