@@ -134,6 +134,11 @@ class CorpusSettings:
         for name, choices in (_CHOICES | {"split": self.SPLITS}).items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
+        for name in ("test_speakers", "dev_speakers"):
+            if getattr(self, name) > 1 and getattr(self, name) % 1:
+                raise ValueError(
+                    f"{name}: expected a share below 1, or a whole number of speakers, found {getattr(self, name):g}"
+                )
         if self.max_bad > 1:
             raise ValueError(f"max_bad: expected a share from 0 to 1 (0.05 = 5 in 100 files), found {self.max_bad:g}")
         unknown = [kind for kind in self.made_trials if kind not in lists.MADE]

@@ -267,6 +267,10 @@ COMMANDS = {
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),
     "wrong value": (["--recipe", "own", "--set", "prepare.split=half"], "split: expected one of made, folders, column, test"),
     "no share": (["--recipe", "own", "--set", "prepare.max_bad=5"], "max_bad: expected a share from 0 to 1 ... found 5"),
+    "half a speaker": (
+        ["--recipe", "own", "--set", "prepare.test_speakers=1.5"],
+        "test_speakers: expected a share below 1, or a whole number",
+    ),
     "no band": (
         ["--recipe", "own", "--set", "features.sampling_rate=8000"],
         "fbank.high_freq: expected over ... --set features.high_freq=-300",
