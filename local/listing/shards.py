@@ -253,7 +253,8 @@ def rate_fault(utterances: Iterable[Utterance], expected: int, wanted: int = 0) 
     found = ", ".join(f"{rate} Hz in {count} files" for rate, count in sorted(counts.items()))
     hint = ""
     if wanted > max(counts):
-        hint = f" (or, before anything is trained, make the features from {max(counts)} Hz, as such audio has no upper bands)"
+        lower = " ".join(f"--set {part}.sampling_rate={max(counts)}" for part in ("features", "augment"))
+        hint = f" (or, before anything is trained, {lower}, as such audio has no upper bands)"
     return RecipeError(
         f"{told}, found {found}; for example {printable(first.path)} has {first.sampling_rate} Hz; convert the "
         f"files, or add {options}{hint}",

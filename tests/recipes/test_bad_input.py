@@ -180,7 +180,7 @@ def test_a_sampling_rate_that_the_features_do_not_take_is_refused_by_stage_1_and
     for speaker in range(SPEAKERS):
         for number in range(2):
             write_audio(tmp_path / "corpus" / f"s{speaker}" / f"u{number}.wav", seed=speaker, rate=8000)
-    words = "16000 Hz, found 8000 Hz in 12 files; for example s0/u0.wav ... --set features.resample=true"
+    words = "16000 Hz, found 8000 Hz in 12 files; for example s0/u0.wav ... --set features.resample=true ... t.sampling_rate=8000"
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.mixed_sampling_rates=allow")
     words = "expected 16000 Hz in all files, found 8000 Hz in 12 files ... --set prepare.mixed_sampling_rates=allow"
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.sampling_rate=16000")
