@@ -86,6 +86,7 @@ while [ $# -gt 0 ]; do
         --stage|--stop-stage|--jobs|--at-once) ;;  # looked at below
         *) [ -n "$2" ] || fail "option $1 needs a value, found nothing" ;;
       esac
+      if [[ -n $joined && $2 == [~]?(/*) ]]; then set -- "$1" "$HOME${2:1}" "${@:3}"; fi  # bash leaves --exp=~/x as it is
       case "$1" in
         --recipe) recipe=${2%/} ;;
         --system) system=$2 ;;

@@ -131,6 +131,13 @@ def test_a_value_may_stand_behind_an_equals_sign(tmp_path):
     assert "report.x=1: unknown setting report.x" in said[0]
 
 
+def test_a_home_folder_behind_an_equals_sign_is_no_folder_called_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    process = _run("--recipe=own", "--exp=~/exp", "--data=~/speech")
+    assert f"site.corpus = {tmp_path}/home/speech: no such folder" in process.stderr
+    assert not (RUN.parent / "~").exists()
+
+
 def test_run_sh_passes_shellcheck():
     program = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
     if program is None:
