@@ -226,7 +226,9 @@ def merge(
     gone = findings.left_out(found.opened, found.speech, BANKS)
     sets: dict[str, list[Utterance]] = {}
     with faults.collected():
-        sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
+        if found.speech or not faults.found:  # else nothing is left to draw speakers of, and why is said
+            given = {each.row.id: each.row.split for each in found.opened if each.kind == "speech"}
+            sets = _split(settings, found.speech, given)
     drawn = draw_lists(settings, site, listing, out, sets, gone, faults) if sets else None
     if faults.found:
         findings.write(out / findings.PROBLEMS, found.problems)

@@ -177,3 +177,12 @@ def test_a_bank_without_a_good_file_has_no_command_that_would_lose_it(corpus, tm
     with pytest.raises(RecipeError, match="none is left of: noise") as caught:
         prepare(folder, Settings(split="test", noise="noise"), corpus, tmp_path / "x", noise=str(tmp_path / "noise"))
     assert not caught.value.repairs
+
+
+def test_where_all_speakers_have_too_few_recordings_nobody_is_told_to_leave_them_out(corpus, tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(RecipeError, match="all 8 speakers have fewer than prepare.min_utterances = 5 utterances") as error:
+        prepare(folder, Settings(min_utterances=5), corpus, tmp_path / "x")
+    assert "few_utterances" not in str(error.value)
+    assert "of 0 speakers" not in str(error.value)
+    assert "faults" not in str(error.value)
