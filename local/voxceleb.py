@@ -91,6 +91,12 @@ class Settings:
         for name in ("dev_speakers", "max_bad", "min_duration", "sampling_rate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        if self.dev_speakers > 1 and self.dev_speakers % 1:
+            raise ValueError(
+                f"dev_speakers: expected a share below 1, or a whole number of speakers, found {self.dev_speakers:g}"
+            )
+        if self.max_bad > 1:
+            raise ValueError(f"max_bad: expected a share from 0 to 1 (0.05 = 5 in 100 files), found {self.max_bad:g}")
         for bank in BANKS:
             if getattr(self, bank) and not getattr(self, f"{bank}_subfolders"):
                 raise ValueError(f"{bank}_subfolders: expected at least one folder, found none")

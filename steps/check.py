@@ -270,9 +270,9 @@ def _shared(built: Settings) -> dict[str, Any]:
 
 def plan_model(recipe: Path, model: Path, assignments: Sequence[str]) -> Plan:
     """The plan for a trained model that is tried on this recipe's corpus: its own settings, the recipe's corpus."""
-    settings = model / "settings.toml"
-    if not settings.is_file():
-        raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system")
+    if not (settings := model / "settings.toml").is_file():
+        advice = f"; did you mean --model {model / 'model'}?" if (model / "model" / "settings.toml").is_file() else ""
+        raise RecipeError(f"--model {model}: no settings.toml there; expected the folder 'model' of a trained system{advice}")
     folder, scores = model.resolve(), model / ".." / "scores"
     check_model("--model", folder, scores.resolve())
     name = folder.parent.name if folder.name == "model" else folder.name

@@ -134,6 +134,13 @@ class CorpusSettings:
         for name, choices in (_CHOICES | {"split": self.SPLITS}).items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, found '{getattr(self, name)}'")
+        for name in ("test_speakers", "dev_speakers"):
+            if getattr(self, name) > 1 and getattr(self, name) % 1:
+                raise ValueError(
+                    f"{name}: expected a share below 1, or a whole number of speakers, found {getattr(self, name):g}"
+                )
+        if self.max_bad > 1:
+            raise ValueError(f"max_bad: expected a share from 0 to 1 (0.05 = 5 in 100 files), found {self.max_bad:g}")
         unknown = [kind for kind in self.made_trials if kind not in lists.MADE]
         if unknown:
             raise ValueError(f"made_trials: expected some of {', '.join(lists.MADE)}, found {unknown}")
@@ -221,7 +228,9 @@ def merge(
     if not found.speech:
         faults.check()  # nothing can be said of speakers whose recordings are all bad
     with faults.collected():
-        sets = _split(settings, found.speech, {each.row.id: each.row.split for each in found.opened if each.kind == "speech"})
+        if found.speech or not faults.found:  # else nothing is left to draw speakers of, and why is said
+            given = {each.row.id: each.row.split for each in found.opened if each.kind == "speech"}
+            sets = _split(settings, found.speech, given)
     drawn = draw_lists(settings, site, listing, out, sets, gone, faults) if sets else None
     if faults.found:
         findings.write(out / findings.PROBLEMS, found.problems)

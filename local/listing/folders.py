@@ -56,9 +56,10 @@ def rows_of_folders(root: Path, layout: Layout) -> list[Row]:
             + (f", corpus_level = {layout.corpus_level}" if layout.corpus_level != NO_LEVEL else "")
             + (f", session_level = {layout.session_level}" if layout.session_level != NO_LEVEL else "")
             + (" below train/, dev/ or test/" if layout.split == "folders" else "")
-            + "; move the files, or correct these settings (such as --set prepare.speaker_level=-1); where nobody knows who "
-            "speaks, a trained model can score pairs: --model DIR, and --set prepare.trials=FILE of lines "
-            "'<recording> <recording>' without labels"
+            + "; move the files into a folder for each speaker"
+            + ("" if layout.speaker_level == -1 else ", or correct these settings (such as --set prepare.speaker_level=-1)")
+            + "; where nobody knows who speaks, a trained model can score pairs: --model DIR, and --set prepare.trials=FILE of "
+            "lines '<recording> <recording>' without labels"
         )
     _check_speakers(root, rows, split_level)
     return rows

@@ -103,7 +103,8 @@ def site_root(site: Mapping[str, str], name: str) -> Path:
         )
     root = Path(site[name])
     if not root.is_dir():
-        raise RecipeError(f"site.{name} = {root}: no such folder; correct the path (or --data DIR)")
+        what = "is a file; expected the folder that it lies in" if root.is_file() else "no such folder"
+        raise RecipeError(f"site.{name} = {root}: {what}; correct the path (or --data DIR)")
     return root
 
 
@@ -252,7 +253,8 @@ def rate_fault(utterances: Iterable[Utterance], expected: int, wanted: int = 0) 
     found = ", ".join(f"{rate} Hz in {count} files" for rate, count in sorted(counts.items()))
     hint = ""
     if wanted > max(counts):
-        hint = f" (or, before anything is trained, make the features from {max(counts)} Hz, as such audio has no upper bands)"
+        lower = " ".join(f"--set {part}.sampling_rate={max(counts)}" for part in ("features", "augment"))
+        hint = f" (or, before anything is trained, {lower}, as such audio has no upper bands)"
     return RecipeError(
         f"{told}, found {found}; for example {printable(first.path)} has {first.sampling_rate} Hz; convert the "
         f"files, or add {options}{hint}",

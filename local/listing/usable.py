@@ -72,7 +72,7 @@ def usable(
     bad += _judge_rates(settings, speech, features, faults)
     few = {} if any_number else splits.too_few(speech, settings.min_utterances)
     if few and settings.few_utterances == "fail":
-        faults.add(_few_fault(settings, few))
+        faults.add(_few_fault(settings, few, is_all=len(few) == len({item.speaker for item in speech})))
     what = f"its speaker has fewer than {settings.min_utterances} utterances"
     bad += [("speech", item.path, what) for item in speech if item.speaker in few]
     return Usable(opened=opened, speech=[item for item in speech if item.speaker not in few], problems=bad)
@@ -113,12 +113,17 @@ def _judge_rates(
     return [("speech", each.path, f"has a sampling rate of {each.sampling_rate} Hz, expected {right} Hz") for each in wrong]
 
 
-def _few_fault(settings: "CorpusSettings", few: Mapping[str, int]) -> RecipeError:
+def _few_fault(settings: "CorpusSettings", few: Mapping[str, int], *, is_all: bool) -> RecipeError:
     shown = ", ".join(f"{printable(speaker)} ({num})" for speaker, num in list(few.items())[:_NUM_SHOWN])
+    who = f"all {len(few)}" if is_all else str(len(few))
     return RecipeError(
-        f"{len(few)} speakers have fewer than prepare.min_utterances = {settings.min_utterances} utterances: {shown}"
+        f"{who} speakers have fewer than prepare.min_utterances = {settings.min_utterances} utterances: {shown}"
         f"{', ...' if len(few) > _NUM_SHOWN else ''}; add recordings, say which folder is the speaker "
-        "(--set prepare.speaker_level=-2: the last but one), lower prepare.min_utterances, or add "
-        "--set prepare.few_utterances=exclude",
-        repairs=[("prepare.few_utterances", "exclude")],
+        "(--set prepare.speaker_level=-2: the last but one), "
+        + (
+            "or lower prepare.min_utterances"
+            if is_all
+            else "lower prepare.min_utterances, or add --set prepare.few_utterances=exclude"
+        ),
+        repairs=[] if is_all else [("prepare.few_utterances", "exclude")],
     )

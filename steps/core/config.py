@@ -177,9 +177,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         raise RecipeError(f"{where} = {value!r}; expected a finite number")
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
+        for kind in typing.get_args(hint):
             try:
-                return _convert(value, option, where)
+                return _convert(value, kind, where)
             except RecipeError:
                 continue
     elif origin is tuple:
@@ -201,6 +201,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    if origin is tuple and isinstance(value, str | int | float):
+        name = f"a list ({name}), as in {option(where.rpartition(' ')[2], [value])}"
     raise RecipeError(f"{where} = {value!r} has type {type(value).__name__}; expected {name}")
 
 

@@ -130,6 +130,10 @@ def as_recipe_error(error: OSError) -> RecipeError | None:
         return RecipeError(f"{where}: {error.strerror}; the disk or the network behind it fails: repair it and rerun")
     if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return RecipeError(f"{where}: {error.strerror}; choose another path (that of the results: --exp)")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno == errno.EROFS:
+        return RecipeError(
+            f"{where}: {error.strerror}; nothing can be written there: choose another path (that of the results: --exp)"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
         return RecipeError(f"{where}: {error.strerror}; the account that runs this needs the right to use it")
     return None

@@ -19,6 +19,7 @@ from pathlib import Path
 from steps.core.errors import EXIT_BUG, EXIT_USER
 from steps.core.threads import THREAD_VARIABLES
 
+_LEAST_ROOM = 1 << 16  # bytes: with less than that, a disk is full
 TAIL_LINES = 20  # of a failed part's log
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -121,7 +122,7 @@ def raise_if_failed(failures: Mapping[int, Failure], num_parts: int) -> None:
     failed = sorted(failures)
     first = failures[failed[0]]
     # A repairable failure has its message on the last line(s) already; a bug needs the whole tail.
-    text = "\n".join(f"    {line}" for line in _tail(first.log)) or "    (it is empty)"
+    text = "\n".join(f"    {line}" for line in _tail(first.log)) or f"    ({_why_empty(first.log)})"
     raise PartsFailed(
         f"{len(failed)} of {num_parts} parts failed ({', '.join(map(str, failed[:10]))}); "
         f"part {failed[0]} {first.how}; the end of {first.log}:\n{text}\n"
@@ -135,6 +136,12 @@ def _tail(log: Path) -> list[str]:
         return log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
     except OSError as error:
         return [f"(cannot be read: {error.strerror})"]
+
+
+def _why_empty(log: Path) -> str:
+    """A log that is empty, and that no room is left where it lies, if so."""
+    disk = os.statvfs(log.parent)
+    return "it is empty" + (": no room is left on that disk" if disk.f_bavail * disk.f_frsize < _LEAST_ROOM else "")
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:

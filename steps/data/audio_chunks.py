@@ -86,7 +86,9 @@ def caf(file: BinaryIO, size: int) -> Finding:
 
 
 def _samples(file: BinaryIO, size: int, chunk: Chunk, layout: Layout, block: int, is_said: bool) -> Finding:
-    end = _end_of_chunks(file, chunk.begin + chunk.length + _padding(chunk, layout), size, layout)
+    end = min(size, chunk.begin + chunk.length + _padding(chunk, layout))
+    if layout is not WAVE64:  # libsndfile reads what is behind the samples of these as samples, too
+        end = _end_of_chunks(file, end, size, layout)
     behind = bytes_behind(file, end, size, chunk.length)
     return compared(chunk.length, size - chunk.begin, behind=behind, block=block, is_said=is_said)
 

@@ -44,6 +44,7 @@ class Frames(NamedTuple):
     num_frames: int  # with samples
     announced: int  # frames, by a first frame that says how many there are (Xing, Info or VBRI); 0 = none says it
     is_whole: bool  # whether the last frame is all there: encoders write whole ones
+    num_between: int  # bytes between frames that are neither frames nor tags
 
 
 Head = Callable[[bytes, int], Frame | None]  # (content, place) -> the frame that begins there
@@ -64,14 +65,16 @@ def check_mp3(content: bytes) -> Finding:
         )
     if not frames.is_whole:
         return Finding("is cut short: its last MP3 frame is not whole")
-    return Finding(num_samples=None if frames.announced else frames.num_samples)
+    between = f"{frames.num_between} bytes between its MP3 frames are none: it may be damaged there" if frames.num_between else ""
+    return Finding(remark=between, num_samples=None if frames.announced else frames.num_samples)
 
 
 def scan(content: bytes, head: Head) -> Frames | None:
     """Return what the frames of a file add up to; None where it has none."""
     samples: Counter[int] = Counter()  # by sampling rate
-    number, announced, end = 0, 0, 0
+    number, announced, end, between = 0, 0, 0, 0
     for place, frame in _frames(content, head):
+        between += place - _behind_tags(content, end) if end else 0
         end = place + frame.num_bytes
         count = _count(content, place) if head is mp3_frame else -1
         if count < 0:
@@ -81,7 +84,7 @@ def scan(content: bytes, head: Head) -> Frames | None:
             announced = announced if number else count
     is_whole = end <= len(content) and not _begins_a_frame(content[end:])
     seconds = sum(num / rate for rate, num in samples.items())
-    return Frames(samples.total(), seconds, number, announced, is_whole) if end else None
+    return Frames(samples.total(), seconds, number, announced, is_whole, between) if end else None
 
 
 def mp3_frame(content: bytes, place: int) -> Frame | None:
@@ -151,6 +154,13 @@ def _tag_bytes(content: bytes, place: int) -> int:
         stands_in_front = head[23] & 0x20  # of its items; else behind them
         return 32 + (int.from_bytes(head[12:16], "little") if stands_in_front else 0)
     return id3_bytes(head[:10])
+
+
+def _behind_tags(content: bytes, place: int) -> int:
+    """Where the tags end that stand at a place, one after the other."""
+    while tag_bytes := _tag_bytes(content, place):
+        place += tag_bytes
+    return place
 
 
 def _count(content: bytes, place: int) -> int:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from steps.data.audio_finding import Finding
 
 _HEAD_BYTES = 27
+_TRAILING_BYTES = 64
 _FIRST, _LAST = 2, 4  # marks of a page
 _SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"fLaC\0\0\0\x22")  # how their first packets begin
 
@@ -22,6 +23,7 @@ class _Page(NamedTuple):
     number: int  # within its stream
     start: bytes  # of what it holds
     is_whole: bool
+    end: int  # where the next one may begin
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _Streams:
     num_missing: int = 0  # pages
     ends: bool = False  # whether the last page of sound is marked as such
     is_whole: bool = True
+    end: int = 0  # of the last page
 
     def __post_init__(self) -> None:
         self._next: dict[int, int] = {}  # serial -> number of the page that should come
@@ -48,7 +51,7 @@ class _Streams:
             self.num_missing += page.number != self._next.get(page.serial, page.number)
             self._next[page.serial] = page.number + 1
             self.ends = bool(page.marks & _LAST)
-        self.is_whole = page.is_whole
+        self.is_whole, self.end = page.is_whole, page.end
 
 
 def ogg(file: BinaryIO, size: int) -> Finding:
@@ -65,6 +68,9 @@ def ogg(file: BinaryIO, size: int) -> Finding:
         )
     if streams.num_missing:
         return Finding(f"lacks pages of its Ogg stream in {streams.num_missing} places; fetch or write it anew")
+    if not streams.ends and size - streams.end > _TRAILING_BYTES:
+        behind = size - streams.end
+        return Finding(f"is cut short: its last Ogg page is not the end, and the {behind} bytes behind it are no pages")
     return Finding(remark="" if streams.ends else "its Ogg stream has no end mark: it may have been cut short")
 
 
@@ -82,7 +88,7 @@ def _pages(file: BinaryIO, size: int) -> Iterator[_Page]:
         is_whole = len(head) == _HEAD_BYTES and len(table) == head[26] and end <= size
         head = head.ljust(_HEAD_BYTES, b"\0")
         serial, number = (int.from_bytes(head[at : at + 4], "little") for at in (14, 18))
-        yield _Page(head[5], serial, number, file.read(min(16, sum(table))), is_whole)
+        yield _Page(head[5], serial, number, file.read(min(16, sum(table))), is_whole, end)
         place = end
 
 

@@ -31,11 +31,13 @@ def id_faults(rows: Iterable[tuple[str, str, str]], where: str) -> Iterator[Reci
     for column, kind in ((0, "utterance"), (1, "speaker")):
         wrong = [row for row in rows if is_text(row[2]) and not is_valid_id(row[column])]
         if wrong:
-            shown = ", ".join(f"'{printable(row[column])}' ({printable(row[2])})" for row in wrong[:_NUM_SHOWN])
-            are_blanks = all(is_valid_id(re.sub(r"\s", "_", row[column])) for row in wrong)
+            path_of = {row[column]: row[2] for row in reversed(wrong)}  # of each id the first
+            names = list(dict.fromkeys(row[column] for row in wrong))
+            shown = ", ".join(f"'{printable(name)}' ({printable(path_of[name])})" for name in names[:_NUM_SHOWN])
+            are_blanks = all(is_valid_id(re.sub(r"\s", "_", name)) for name in names)
             yield RecipeError(
-                f"{where}: {len(wrong)} {kind} ids have blanks, control characters, or a part that is empty, '.' or "
-                f"'..': {shown}{', ...' if len(wrong) > _NUM_SHOWN else ''}; expected printable parts joined by '/'; rename the "
+                f"{where}: {len(names)} {kind} ids have blanks, control characters, or a part that is empty, '.' or "
+                f"'..': {shown}{', ...' if len(names) > _NUM_SHOWN else ''}; expected printable parts joined by '/'; rename the "
                 "files or folders (blanks: or add --set prepare.replace_spaces=_)",
                 repairs=[("prepare.replace_spaces", "_")] if are_blanks else [],
             )

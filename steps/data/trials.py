@@ -287,7 +287,8 @@ class _Columns:
             raise RecipeError(
                 f"{what} of {len(self)} utterances of {len(np.unique(self.speaker_N))} speakers: found "
                 f"{num_target} target and {len(is_target_N) - num_target} non-target trials under the conditions "
-                "given; expected some of both: two speakers, one of them with two utterances, and for same-gender "
+                "given; expected some of both: two speakers, one of them with two utterances, with prepare.cross_session=true "
+                "documented sessions (a column session, or prepare.session_level), and for same-gender "
                 "trials documented genders; add recordings, or choose other trial lists"
             )
         ids = [item.id for item in self.items]

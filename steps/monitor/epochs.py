@@ -46,8 +46,8 @@ def train_network(job: Job, data: TrainingSet, world: World, device: torch.devic
     """
     training, batches_of = _start(job, data, world, device)
     job.log.info(
-        "%d utterances of %d speakers, %d updates an epoch, %d parameters, %s",
-        len(data.utterances), len(data.speakers), training.steps_per_epoch, num_parameters(training.model), _how(training),
+        "%d utterances of %s, %d updates an epoch, %d parameters, %s",
+        len(data.utterances), speakers_text(data), training.steps_per_epoch, num_parameters(training.model), _how(training),
     )  # fmt: skip
     state = _saved(job, world)
     if state is not None:
@@ -123,6 +123,12 @@ def _begin_with(job: Job, model: Any, head: Any, speakers: list[str]) -> None:
         "begins with %s: %d tensors taken over, fresh: %s%s",
         s.init, len(done.taken), fresh or "none", "" if s.init_head else " and the head",
     )  # fmt: skip
+
+
+def speakers_text(data: TrainingSet) -> str:
+    """Return how many people there are, and how many classes if these are more."""
+    people, classes = data.num_people or len(data.speakers), len(data.speakers)
+    return f"{people} speakers" + ("" if classes == people else f" ({classes} classes, as each counts anew at another speed)")
 
 
 def _how(training: Training) -> str:

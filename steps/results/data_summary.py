@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from steps.results.data_remarks import SPEECH_SETS, equal_remarks, few_remarks, 
 from steps.results.list_design import list_design
 
 FILE = "summary.json"
+PROBLEMS = "problems.tsv"
+NUM_REASONS = 5
 NUM_HEARD = 20  # utterances of a set, for its band
 
 
@@ -56,9 +60,24 @@ def summarise(manifests: Path, site: Mapping[str, str], reading: Reading) -> dic
     for name, path, set_name in (each for each in _lists(manifests) if each[-1] in sets):
         found["lists"][name] = _of_list(name, path, set_name, sets[set_name], listeners[set_name], read_groups(manifests))
     speech = {name: sets[name] for name in listeners}
-    said = [["speech", "recordings", text] for text in equal_remarks(_equal(read_groups(manifests), speech))]
+    said = [["speech", "left out", text] for text in _left_out(manifests)]
+    said += [["speech", "recordings", text] for text in equal_remarks(_equal(read_groups(manifests), speech))]
     found["remarks"] = said + _remarks(found, speech, listeners, reading)
     return found
+
+
+def _left_out(manifests: Path) -> list[str]:
+    """How many files are in no set, and why; a line, or none."""
+    path = manifests / PROBLEMS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)  # without figures -> with them
+    for line in lines:
+        what = re.split(r":| \(|, ", line.split("\t")[2], maxsplit=1)[0]
+        reasons[re.sub(r"(?<![\w-])\d[\d.,]*", "N", what)][what] += 1
+    counts = Counter({next(iter(each)) if len(each) == 1 else what: each.total() for what, each in reasons.items()})
+    shown = ", ".join(f"{num:,} x {what}" for what, num in counts.most_common(NUM_REASONS))
+    more = ", ..." if len(reasons) > NUM_REASONS else ""
+    return [f"{len(lines):,} files are in no set: {shown}{more}; see {path.name}"] if lines else []
 
 
 def _lists(manifests: Path) -> list[tuple[str, Path, str]]:

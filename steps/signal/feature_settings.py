@@ -121,7 +121,8 @@ class _Mel:
         check(
             self.low_freq < self.upper_freq <= nyquist,
             f"{label}.high_freq",
-            f"over low_freq = {self.low_freq:g} and up to {nyquist:g} Hz (Nyquist), or 0 or less",
+            f"over low_freq = {self.low_freq:g} and up to {nyquist:g} Hz (Nyquist), or 0 or less, as in --set "
+            "features.high_freq=-300, 300 Hz below that",
             self.high_freq,
         )
 

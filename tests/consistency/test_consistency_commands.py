@@ -90,6 +90,8 @@ WRONG = [
     (("--recipe", "--system", "x"), "--recipe needs a value, found the option --system"),
     (("--recipe=",), "--recipe needs a value, found nothing"),
     (("--set", ""), "--set needs a value, found nothing"),
+    (("--verify=yes",), "--verify takes no value, found 'yes'"),
+    (("--verif",), "unknown option --verif; did you mean --verify?"),
     (("--force=yes",), "--force takes no value, found 'yes'"),
     (("--recipe", "toy", "--recipe=own"), "--recipe is there twice"),
     (("--force", "--force"), "--force is there twice"),
@@ -127,6 +129,13 @@ def test_a_value_may_stand_behind_an_equals_sign(tmp_path):
     ]
     assert said[0][8:] == said[1][8:]  # behind the time
     assert "report.x=1: unknown setting report.x" in said[0]
+
+
+def test_a_home_folder_behind_an_equals_sign_is_no_folder_called_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    process = _run("--recipe=own", "--exp=~/exp", "--data=~/speech")
+    assert f"site.corpus = {tmp_path}/home/speech: no such folder" in process.stderr
+    assert not (RUN.parent / "~").exists()
 
 
 def test_run_sh_passes_shellcheck():

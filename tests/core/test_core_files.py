@@ -114,6 +114,7 @@ def test_system_errors_that_a_user_can_repair_become_messages():
         message = str(files.as_recipe_error(OSError(number, os.strerror(number), "exp/x")))
         assert "exp/x" in message
         assert os.strerror(number) in message
+    assert "choose another path" in str(files.as_recipe_error(OSError(errno.EROFS, os.strerror(errno.EROFS), "exp/x")))
     assert "full" not in str(files.as_recipe_error(OSError(errno.ENOENT, "no such file", "x")))
     assert files.as_recipe_error(OSError(errno.ENOENT, "no such file", "x")) is None
     assert files.as_recipe_error(OSError("a word without a number")) is None

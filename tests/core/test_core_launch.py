@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from steps.core import launch
 from steps.core.launch import PartsFailed, launch_local
 from steps.core.threads import THREAD_VARIABLES
 
@@ -140,3 +142,14 @@ def test_words_reach_a_part_as_they_are(tmp_path, word):
     command = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "{part}", word]
     launch_local(command, 1, tmp_path / "log", threads=1)
     assert (tmp_path / "log" / "part.0.log").read_text() == f"{['0', word]}\n"
+
+
+@pytest.mark.parametrize(
+    ("num_blocks", "said"), [(1, "    (it is empty: no room is left on that disk)"), (1 << 20, "    (it is empty)")]
+)
+def test_an_empty_log_on_a_full_disk_says_so(tmp_path, monkeypatch, num_blocks, said):
+    (tmp_path / "part.0.log").touch()
+    monkeypatch.setattr(launch.os, "statvfs", lambda path: SimpleNamespace(f_bavail=num_blocks, f_frsize=4096))
+    with pytest.raises(PartsFailed) as caught:
+        launch.raise_if_failed({0: launch.Failure(how="ended with status 2", log=tmp_path / "part.0.log", repairable=True)}, 1)
+    assert said in str(caught.value).splitlines()

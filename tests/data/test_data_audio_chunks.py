@@ -200,3 +200,22 @@ def test_a_container_that_is_not_looked_into_is_said(tmp_path):
     soundfile.write(tmp_path / "a.voc", NOISE_W, RATE, format="VOC", subtype="PCM_16")
     found = inspect_audio(tmp_path / "a.voc")
     assert (found.problem, found.remark) == ("", "holds VOC: whether it is whole is not known")
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_chunks_behind_the_samples_of_a_wave64_file_are_not_taken_for_samples(tmp_path, decode):
+    path = tmp_path / "a.w64"
+    soundfile.write(path, NOISE_W, RATE, format="W64", subtype="PCM_16")
+    content = path.read_bytes()
+    assert inspect_audio(path, decode=decode)[1:] == ("", "")
+    path.write_bytes(content + bytes.fromhex("6c657665f3acd3118cd100c04f8edb8a") + struct.pack("<Q", 424) + b"\1" * 400)
+    assert inspect_audio(path, decode=decode).problem.startswith(f"has 424 bytes behind the {2 * RATE} bytes of samples")
+    path.write_bytes(content + content)
+    assert f"has {len(content)} bytes behind" in inspect_audio(path, decode=decode).problem
+
+
+def test_bytes_that_fill_up_a_chunk_of_wave64_are_no_fault(tmp_path):
+    path = tmp_path / "a.w64"
+    soundfile.write(path, NOISE_W[:-7], RATE, format="W64", subtype="PCM_U8")
+    path.write_bytes(path.read_bytes() + bytes(-path.stat().st_size % 8))
+    assert inspect_audio(path).problem == ""

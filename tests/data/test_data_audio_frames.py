@@ -153,3 +153,22 @@ def test_no_whole_aac_file_of_ffmpeg_is_refused_and_every_cut_one_is(tmp_path):
         content = path.read_bytes()
         path.write_bytes(content[: int(rng.integers(len(content) // 2, len(content) - 1))])
         assert check_audio(path).startswith(("is cut short", "cannot be decoded")), number
+
+
+def test_damage_between_the_frames_of_an_mp3_is_remarked_and_tags_are_not(tmp_path):
+    path = tmp_path / "a.mp3"
+    for counted in (True, False):
+        content = mp3(path, NOISE_W, counted=counted)
+        places, place = [], 0
+        while place < len(content):
+            places.append(place)
+            place += mp3_frame(content, place).num_bytes
+        middle = places[len(places) // 2]
+        path.write_bytes(content[:middle] + ID3 + ID3 + content[middle:])
+        assert check_mp3(path.read_bytes())[:2] == ("", "")
+        path.write_bytes(content[:middle] + bytes(4) + content[middle + 4 :])
+        found = inspect_audio(path, decode=False)
+        assert (found.problem, found.remark) == (
+            "",
+            f"{places[len(places) // 2 + 1] - middle} bytes between its MP3 frames are none: it may be damaged there",
+        )

@@ -60,3 +60,17 @@ def test_what_lies_between_pages_is_passed_over(tmp_path):
     content = pages(write(path, 8, "OPUS"))
     path.write_bytes(b"".join([*content[:4], b"Ogg" * 30_000, *content[4:]]))
     assert inspect_audio(path, decode=False)[1:] == ("", "")
+
+
+def test_a_file_whose_second_half_never_came_is_cut_short(tmp_path):
+    path = tmp_path / "a.ogg"
+    content = pages(write(path, 8, "OPUS"))
+    begin, rest = b"".join(content[:5]), b"".join(content[5:])
+    path.write_bytes(begin + bytes(len(rest)))  # as programs leave it that make room for all of a file first
+    assert inspect_audio(path, decode=False).problem == (
+        f"is cut short: its last Ogg page is not the end, and the {len(rest)} bytes behind it are no pages"
+    )
+    path.write_bytes(begin)
+    assert inspect_audio(path, decode=False)[1:] == ("", "its Ogg stream has no end mark: it may have been cut short")
+    path.write_bytes(begin + rest + bytes(1000))  # a tag, behind the end
+    assert inspect_audio(path, decode=False)[1:] == ("", "")

@@ -13,7 +13,7 @@ import soundfile
 
 from local import folder
 from local.folder import Settings
-from local.listing import findings
+from local.listing import findings, shards
 from local.listing.files import Row
 from local.listing.first_bytes import NAMED_AUDIO
 from local.listing.shards import Opened
@@ -186,7 +186,7 @@ def test_another_least_duration_is_asked_of_files_that_are_open_already(corpus, 
     run(corpus, tmp_path / "x")
     units = {unit.name: unit for unit in (tmp_path / "x" / "units").iterdir()}
     site = {"corpus": str(corpus)}
-    monkeypatch.setattr("local.listing.shards.inspect_audio", None)  # merge opens none that the units have found good
+    monkeypatch.setattr(shards, "inspect_audio", None)  # merge opens none that the units have found good
     with pytest.raises(RecipeError, match="0.04 s or more"):
         folder.merge(Settings(split="test", min_duration=0.04), site, units, tmp_path / "x" / "out")
 

@@ -31,12 +31,13 @@ def corpus(tmp_path) -> Path:
 
 
 def spoil(corpus: Path) -> None:
-    """What people have: stereo of 44.1 kHz among the files, a silent and an empty one, a blank, a speaker with one file."""
+    """What people have: stereo of 44.1 kHz among the files, a silent and an empty one, blanks, a speaker with one file."""
     for speaker in range(3):
         write_audio(corpus / f"s{speaker}" / "u0.wav", speaker + 1, rate=44100, channels=2)
     soundfile.write(corpus / "s3" / "u0.wav", np.zeros(16000), 16000)
     (corpus / "s4" / "u0.wav").write_bytes(b"")
     (corpus / "s5" / "u0.wav").rename(corpus / "s5" / "u 0.wav")
+    (corpus / "s6").rename(corpus / "s 6")
     write_audio(corpus / "s9" / "u0.wav")
 
 
@@ -48,8 +49,9 @@ def test_all_faults_are_said_in_one_run_and_the_command_that_is_named_ends_well(
     first = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert first.returncode == 2, first.stderr
     for words in (
-        f"{corpus}: 4 faults",
-        "1 utterance ids have blanks",
+        f"{corpus}: 5 faults",
+        "5 utterance ids have blanks",
+        "1 speaker ids have blanks, control characters, or a part that is empty, '.' or '..': 's 6' (s 6/u0.wav);",
         "5 of 33 audio files cannot be used: s0/u0.wav has 2 channels, expected one",
         "in all 3 x has N channels, 1 x has only zero samples, 1 x is empty",
         "expected 16000 Hz in all files, found 16000 Hz in 28 files, 44100 Hz in 3 files; for example s0/u0.wav",
@@ -70,6 +72,10 @@ def test_all_faults_are_said_in_one_run_and_the_command_that_is_named_ends_well(
     second = subprocess.run(["bash", "-c", repaired], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert "resuming: 1 of 1 parts of the work are done" in second.stderr
+    assert (
+        "left out: 3 files are in no set: 1 x has only zero samples, 1 x is empty, 1 x its speaker has fewer than 2 utterances"
+        in second.stderr
+    )
     manifests = tmp_path / "my exp" / "own" / "manifests"
     used = {each.path for name in ("train", "dev", "test") for each in read_set(manifests, name)}
     assert used == {str(path.relative_to(corpus)) for path in corpus.rglob("*.wav")} - {"s3/u0.wav", "s4/u0.wav", "s9/u0.wav"}
@@ -172,3 +178,12 @@ def test_a_bank_without_a_good_file_has_no_command_that_would_lose_it(corpus, tm
     with pytest.raises(RecipeError, match="none is left of: noise") as caught:
         prepare(folder, Settings(split="test", noise="noise"), corpus, tmp_path / "x", noise=str(tmp_path / "noise"))
     assert not caught.value.repairs
+
+
+def test_where_all_speakers_have_too_few_recordings_nobody_is_told_to_leave_them_out(corpus, tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(RecipeError, match="all 8 speakers have fewer than prepare.min_utterances = 5 utterances") as error:
+        prepare(folder, Settings(min_utterances=5), corpus, tmp_path / "x")
+    assert "few_utterances" not in str(error.value)
+    assert "of 0 speakers" not in str(error.value)
+    assert "faults" not in str(error.value)

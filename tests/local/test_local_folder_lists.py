@@ -45,8 +45,11 @@ def test_pairs_of_whom_nobody_knows_who_speaks_are_lists_too(tmp_path, caplog):
     (root / "v.txt").write_text("1 a b\n")
     with pytest.raises(RecipeError, match=r"3 of 3 files do not lie deep enough.*--model DIR, and --set prepare.trials=FILE"):
         prepare(root, tmp_path / "y", trials="t.txt;v.txt", split="test")
-    with pytest.raises(RecipeError, match="3 of 3 files do not lie deep enough"):
+    with pytest.raises(RecipeError, match="3 of 3 files do not lie deep enough") as error:
         prepare(root, tmp_path / "z", trials="t.txt")  # to train on some
+    assert "speaker_level=-1" not in str(error.value)  # which it is
+    with pytest.raises(RecipeError, match="3 of 3 files do not lie deep enough.*prepare.speaker_level=-1"):
+        prepare(root, tmp_path / "z", speaker_level=2)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no list": (lambda c: None, GIVEN, "no file 'list.txt'; looked for ... correct the name"),
     "empty corpus": (lambda c: c.rename(c.with_name("old")) and c.mkdir(), (), "no audio file there; expected ... <speaker>"),
     "no corpus": (lambda c: c.rename(c.with_name("old")), (), "corpus: no such folder; correct the path (or --data DIR)"),
+    "a file": (lambda c: c.rename(c.with_name("old")) and c.write_text(""), (), "corpus: is a file; expected the folder"),
     "m4a": (lambda c: (c / "s2" / "u7.m4a").write_bytes(b"x" * 100), (), "s2/u7.m4a"),
 }  # fmt: skip
 
@@ -179,7 +180,7 @@ def test_a_sampling_rate_that_the_features_do_not_take_is_refused_by_stage_1_and
     for speaker in range(SPEAKERS):
         for number in range(2):
             write_audio(tmp_path / "corpus" / f"s{speaker}" / f"u{number}.wav", seed=speaker, rate=8000)
-    words = "16000 Hz, found 8000 Hz in 12 files; for example s0/u0.wav ... --set features.resample=true"
+    words = "16000 Hz, found 8000 Hz in 12 files; for example s0/u0.wav ... --set features.resample=true ... t.sampling_rate=8000"
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.mixed_sampling_rates=allow")
     words = "expected 16000 Hz in all files, found 8000 Hz in 12 files ... --set prepare.mixed_sampling_rates=allow"
     shell.refuses(words, prepare, "prepare.dev_speakers=0", "prepare.sampling_rate=16000")
@@ -265,6 +266,15 @@ COMMANDS = {
     "unknown section": (["--recipe", "own", "--set", "scores.x=1"], "unknown section [scores]; did you mean score?"),
     "wrong type": (["--recipe", "own", "--set", "train.epochs=ten"], "train.epochs = 'ten' has type str; expected int"),
     "wrong value": (["--recipe", "own", "--set", "prepare.split=half"], "split: expected one of made, folders, column, test"),
+    "no share": (["--recipe", "own", "--set", "prepare.max_bad=5"], "max_bad: expected a share from 0 to 1 ... found 5"),
+    "half a speaker": (
+        ["--recipe", "own", "--set", "prepare.test_speakers=1.5"],
+        "test_speakers: expected a share below 1, or a whole number",
+    ),
+    "no band": (
+        ["--recipe", "own", "--set", "features.sampling_rate=8000"],
+        "fbank.high_freq: expected over ... --set features.high_freq=-300",
+    ),
     "no assignment": (["--recipe", "own", "--set", "train.epochs"], "expected section.key=value"),
     "no model": (["--recipe", "own", "--model", "nowhere"], "nowhere: no settings.toml there ... 'model' of a trained system"),
     "model and system": (["--recipe", "own", "--model", "x", "--system", "xvector"], "expected one of them"),

@@ -68,6 +68,10 @@ def test_it_counts_as_the_output_of_a_stage_and_passes_the_check_of_a_recipe(tmp
     monkeypatch.setattr(config, "SITE_FILE", Path("conf/no-site.toml"))
     plan = check.plan_model(Path("recipes/toy"), out, [])
     assert (plan.system, plan.features) == ("voicemap", "waveform4k_stride")
+    (tmp_path / "system").mkdir()
+    out.rename(tmp_path / "system" / "model")
+    with pytest.raises(RecipeError, match=r"of a trained system; did you mean --model .*/system/model\?"):
+        check.plan_model(Path("recipes/toy"), tmp_path / "system", [])
 
 
 def test_a_classifier_leaves_no_pair_head(tmp_path):
