@@ -309,7 +309,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
     begun = _begun_plan(stage, out)
     if begun is None:
         _discard(partial)  # what a killed run was about to remove, or had not begun
-    elif force and not _serves(stage, begun, plan):
+    elif not _serves(stage, begun, plan):  # also without --force: a finished output is repaired, of which this is no part
         _set_aside(partial, job.log, keep=stage.resumes)
     (partial / "units").mkdir(parents=True, exist_ok=True)
     files.write_json(partial / "plan.json", plan)

@@ -16,6 +16,7 @@ from steps.core.log import command_line
 
 STAMP = "stamp.json"
 _HASH_LENGTH = 64  # of a SHA-256 in hex: the content of an input folder; what a stage observes by itself is text
+_KEYS = {"fingerprint": str, "plan": dict, "content": str, "outputs": dict}  # of a stamp, whatever its age
 _BROUGHT = ("*.safetensors", "*.toml", "*.json", "speakers")  # files of a model, or of a back end, that somebody brings
 _PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
 
@@ -33,8 +34,20 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
     if not folder.exists():
         return None
     if not (folder / STAMP).is_file():
-        raise RecipeError(f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --out")
-    return files.read_json(folder / STAMP)
+        raise RecipeError(
+            f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --exp (or --out)"
+        )
+    try:
+        stamp = files.read_json(folder / STAMP)
+        is_whole = isinstance(stamp["plan"]["stage"], str) and all(isinstance(stamp[name], kind) for name, kind in _KEYS.items())
+    except (RecipeError, TypeError, KeyError):
+        is_whole = False
+    if not is_whole:
+        raise RecipeError(
+            f"{folder / STAMP}: is damaged, not as a stage writes it; move {folder} away and rerun, which makes it anew (of a "
+            f"model that is brought with --model, or of the scores beside it, remove {STAMP} alone)"
+        )
+    return stamp
 
 
 def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> str:

@@ -73,6 +73,18 @@ def test_a_damaged_input_is_refused_and_verify_of_its_stage_repairs_it(bench, ha
     assert (bench.folder / "out" / "u0.txt").read_text() == "u0 sound\n"
 
 
+def test_a_repair_takes_nothing_from_what_was_begun_with_other_settings(bench):
+    bench.fake()
+    content = bench.content()
+    bench.fake("--force", "--set", "embed.repeat=2", expect=1, FAKE="kill:u3")
+    (bench.folder / "out" / "u0.txt").unlink()
+    bench.calls()
+    bench.fake()
+    assert bench.calls() == ["u0"]
+    assert bench.content() == content
+    assert bench.left() == []
+
+
 def test_an_output_whose_input_was_damaged_later_stays_up_to_date(bench):
     bench.fake()
     _edit(bench.folder / "source" / "word.txt")
