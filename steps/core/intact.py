@@ -57,8 +57,20 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
         number = f"stage {NUMBERS[stage]} ({stage})" if stage in NUMBERS else f"steps.{stage}"
         raise RecipeError(
             f"input {option}: {folder} is not as {number} left it: {shown(wrong)}; the same ./run.sh "
-            f"with --verify added makes anew what is damaged{f' (from --stage {NUMBERS[stage]} on)' if stage in NUMBERS else ''}"
+            f"with --verify added makes anew what is damaged{_where_made(folder, stage)}"
         )
+
+
+def _where_made(folder: Path, stage: str) -> str:
+    """Which stage of ./run.sh, and which system or sweep, has to be among those that a command goes through."""
+    if stage not in NUMBERS:
+        return ""
+    home, words = folder.absolute().parent, f"from --stage {NUMBERS[stage]} on"
+    if stage not in ("train", "embed", "score"):
+        return f" ({words})"
+    if home.parent.parent.name == "sweeps":
+        return f" ({words}, with the --sweep called {home.parent.name})"
+    return f" ({words}, with --system {home.name} or more)"
 
 
 def check_model(option: str, *folders: Path) -> None:

@@ -37,7 +37,7 @@ from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for 
 from steps.core.launchers import read_launcher
 from steps.core.lock import locked
 from steps.core.log import command_line, configure
-from steps.core.parts import MISSING, NUM_UNITS, do_unit, keep_intact, launch, partial_of, run_part, unfinished, watcher
+from steps.core.parts import MISSING, NUM_UNITS, discard, do_unit, keep_intact, launch, partial_of, run_part, unfinished, watcher
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
@@ -274,6 +274,9 @@ def _is_intact(stage: Stage, job: Job, stamp: Mapping[str, Any], force: bool) ->
             "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
         )
     wrong = damage(job.out, stamp, threads=job.jobs) if job.verify else size_damage(job.out, stamp)
+    for option, folder in job.input_folders() if job.verify else ():
+        if option in job.input_lists:  # of several systems, which this run may not go through
+            check_input(option, folder, job.log, threads=job.jobs)
     if wrong and stage.resumes and not job.verify:
         raise RecipeError(
             f"{job.out} is not as it was left: {shown(wrong)}; put the files back, or add --verify to "
@@ -308,7 +311,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
         return
     begun = _begun_plan(stage, out)
     if begun is None:
-        _discard(partial)  # what a killed run was about to remove, or had not begun
+        discard(partial)  # what a killed run was about to remove, or had not begun
     elif not _serves(stage, begun, plan):  # also without --force: a finished output is repaired, of which this is no part
         _set_aside(partial, job.log, keep=stage.resumes)
     (partial / "units").mkdir(parents=True, exist_ok=True)
@@ -372,7 +375,7 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     os.rename(merged, job.out)
     files.fsync(job.out.parent)
     for partial in (partial_of(job.out), *job.out.parent.glob(f"{job.out.name}.partial.old-*")):
-        _discard(partial)
+        discard(partial)
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
@@ -386,15 +389,9 @@ def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _discard(partial: Path) -> None:
-    """Remove a work folder. Without its plan nothing in it counts, so that half a removal does no harm."""
-    (partial / "plan.json").unlink(missing_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
-
-
 def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
     """Remove the work folder of a finished output: a run was killed between the two. One of other settings stays."""
     if partial_of(out).exists():
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
-                _discard(partial_of(out))
+                discard(partial_of(out))

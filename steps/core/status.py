@@ -10,7 +10,6 @@ from typing import Any
 
 from steps.core import slurm
 from steps.core.errors import RecipeError
-from steps.core.files import read_json
 from steps.core.lock import holder_of
 from steps.core.log import configure
 from steps.core.parts import NUM_UNITS

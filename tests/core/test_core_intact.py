@@ -91,6 +91,36 @@ def test_an_output_whose_input_was_damaged_later_stays_up_to_date(bench):
     assert "up to date" in bench.fake()
 
 
+def test_verify_compares_what_is_joined_too_as_the_run_may_not_go_through_all_of_it(bench):
+    bench.run("source", "--out", "second")
+    several = ("--source", "source", "--source", "second", "--out", "out")
+    bench.run("joined", *several)
+    _edit(bench.folder / "second" / "word.txt")
+    assert "up to date: out" in bench.run("joined", *several)
+    said = bench.run("joined", *several, "--verify", expect=2)
+    assert "input source: second is not as steps.source left it: word.txt has other content" in said
+    bench.run("source", "--out", "second", "--verify")
+    assert "up to date, and its content compared: out" in bench.run("joined", *several, "--verify")
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage", "words"),
+    [
+        ("exp/toy/resnet/scores", "score", "(from --stage 6 on, with --system resnet or more)"),
+        ("exp/toy/sweeps/lengths/p1/scores", "score", "(from --stage 6 on, with the --sweep called lengths)"),
+        ("exp/toy/manifests", "prepare", "(from --stage 1 on)"),
+    ],
+)
+def test_the_repair_names_the_system_that_a_run_may_not_go_through(tmp_path, folder, stage, words):
+    out = tmp_path / folder
+    out.mkdir(parents=True)
+    (out / "file").write_text("x")
+    write_stamp(out, {"stage": stage}, {"file": "0" * 64}, 0.0)
+    with pytest.raises(RecipeError) as caught:
+        intact.check_input("scores", out, logging.getLogger("intact"))
+    assert words in str(caught.value)
+
+
 def test_training_is_not_begun_anew_unasked(bench):
     bench.run("slow", "--out", "out")
     content = bench.content()
