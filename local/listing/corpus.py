@@ -187,7 +187,12 @@ def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, o
 
 def changed(settings: CorpusSettings, site: Mapping[str, str], manifests: Path, *, read_all: bool) -> str:
     """Return which audio has other content than finished manifests were made of, in words; "" if none has."""
-    return contents.changed(_listing(settings, site), manifests, read_all=read_all)
+    return contents.changed(_listing(settings, site), manifests, SHARD_SIZE, read_all=read_all)
+
+
+def lost(settings: CorpusSettings, site: Mapping[str, str], manifests: Path) -> dict[str, str]:
+    """Return what finished manifests should know of their files and do not: name of a file of theirs -> what is wrong."""
+    return contents.lost(_listing(settings, site), manifests, SHARD_SIZE)
 
 
 def recover(settings: CorpusSettings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:

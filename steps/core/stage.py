@@ -119,6 +119,7 @@ class Stage:
     goes_on: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda old, new: False
     # what an output was made of and is no longer so, beside what the plan says: audio whose content has changed, in words
     outdated: Callable[[Job], str] = lambda job: ""
+    lost: Callable[[Job], Damage] = lambda job: {}  # of a finished output, beside the promised files, what is made anew if gone
     # put into `job.out` what `work` would leave there, taken from a finished output of the same plan of which some files are
     # damaged (their names); False where that cannot be done, and the unit is worked on
     recover: Callable[[Job, str, Path, Damage], bool] = lambda job, unit, old, wrong: False
@@ -274,6 +275,7 @@ def _is_intact(stage: Stage, job: Job, stamp: Mapping[str, Any], force: bool) ->
             "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
         )
     wrong = damage(job.out, stamp, threads=job.jobs) if job.verify else size_damage(job.out, stamp)
+    wrong |= stage.lost(job)
     for option, folder in job.input_folders() if job.verify else ():
         if option in job.input_lists:  # of several systems, which this run may not go through
             check_input(option, folder, job.log, threads=job.jobs)
@@ -323,7 +325,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
         check_input(option, folder, job.log, threads=job.jobs)
     stamp = read_stamp(out)
     if stamp is not None and not stage.resumes and _is_of(stage, job, stamp["plan"], plan):
-        keep_intact(stage, job, units, damage(out, stamp, threads=job.jobs))
+        keep_intact(stage, job, units, damage(out, stamp, threads=job.jobs) | stage.lost(job))
     _do_units(stage, job, units, launcher, arguments)
     merged = partial / "out"
     shutil.rmtree(merged, ignore_errors=True)
