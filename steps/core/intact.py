@@ -21,6 +21,7 @@ HASHED_BYTES = 4 << 30  # of an input, whose content is compared before a stage 
 NUMBERS = {"prepare": 1, "extract": 2, "augment": 3, "train": 4, "embed": 5, "score": 6, "fuse": 7, "align": 7, "report": 8}
 OTHER_CONTENT = "has other content than was written"
 _NUM_SHOWN = 5
+_LISTED = ".txt"  # ends the names of lists and scores, of which all that there are in a folder are read
 
 Damage = dict[str, str]  # name of a promised file -> what is wrong with it
 
@@ -38,6 +39,30 @@ def damage(folder: Path, stamp: Mapping[str, Any], *, threads: int = 1) -> Damag
     return wrong | _content_damage(folder, stamp, [name for name in stamp["outputs"] if name not in wrong], threads)
 
 
+def strangers(folder: Path, stamp: Mapping[str, Any]) -> str:
+    """Lists and scores that lie among those of an output and are not of it, in words; "" if there are none.
+
+    Who reads the output would take them for its own.
+    """
+    parents = {Path(name).parent for name in stamp["outputs"] if name.endswith(_LISTED)}
+    found = {str(path.relative_to(folder)) for parent in parents for path in (folder / parent).glob(f"*{_LISTED}")}
+    added = sorted(found - stamp["outputs"].keys())
+    if not added:
+        return ""
+    more = f" and {len(added) - _NUM_SHOWN} more" if len(added) > _NUM_SHOWN else ""
+    return (
+        f"holds what the stage that made it did not write: {', '.join(added[:_NUM_SHOWN])}{more}; take it away (own trial lists: "
+        "--set prepare.trials=FILE)"
+    )
+
+
+def warn_of_strangers(folder: Path, stamp: Mapping[str, Any], log: logging.Logger) -> None:
+    """Say if there are any, of a finished output that is not made anew."""
+    added = strangers(folder, stamp)
+    if added:
+        log.warning("%s %s", folder, added)
+
+
 def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int = 1) -> None:
     """Raise a RecipeError if an input of a stage is not what the stage that made it wrote; `option` names it.
 
@@ -46,6 +71,9 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
     if not (folder / STAMP).is_file():  # a model from elsewhere
         return
     stamp = read_stamp(folder)
+    added = strangers(folder, stamp)
+    if added:
+        raise RecipeError(f"input {option}: {folder} {added}")
     wrong = size_damage(folder, stamp)
     if not wrong:
         chosen, left = _affordable(folder, stamp["outputs"])

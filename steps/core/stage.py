@@ -30,7 +30,7 @@ from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.failures import as_recipe_error, quiet_threads
-from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage
+from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage, warn_of_strangers
 from steps.core.interrupts import end_on_sigterm
 from steps.core.launch import Local, PartsFailed
 from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for them
@@ -261,7 +261,7 @@ def _is_of(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, An
 
 def _narrowed(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
     old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
-    if old["stage"] == stage.name:  # another stage's output has other sections
+    if old.get("stage") == stage.name:  # another stage's output has other sections
         old["settings"] = stage.narrow(old["settings"])
     return old
 
@@ -276,6 +276,7 @@ def _is_intact(stage: Stage, job: Job, stamp: Mapping[str, Any], force: bool) ->
         )
     wrong = damage(job.out, stamp, threads=job.jobs) if job.verify else size_damage(job.out, stamp)
     wrong |= stage.lost(job)
+    warn_of_strangers(job.out, stamp, job.log)
     for option, folder in job.input_folders() if job.verify else ():
         if option in job.input_lists:  # of several systems, which this run may not go through
             check_input(option, folder, job.log, threads=job.jobs)

@@ -39,7 +39,7 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
         )
     try:
         stamp = files.read_json(folder / STAMP)
-        is_whole = isinstance(stamp["plan"]["stage"], str) and all(isinstance(stamp[name], kind) for name, kind in _KEYS.items())
+        is_whole = all(isinstance(stamp[name], kind) for name, kind in _KEYS.items())
     except (RecipeError, TypeError, KeyError):
         is_whole = False
     if not is_whole:

@@ -47,7 +47,7 @@ def _finished_line(top: Path, folder: Path) -> str:
         stamp = read_stamp(folder) or {}
     except RecipeError as error:
         return f"damaged   {folder.relative_to(top)}   {error}"
-    return f"done      {stamp['plan']['stage']:<8} {folder.relative_to(top)}   {stamp['date']}, {stamp['seconds']:.0f} s"
+    return f"done      {stamp['plan'].get('stage', '?'):<8} {folder.relative_to(top)}   {stamp['date']}, {stamp['seconds']:.0f} s"
 
 
 def _begun_lines(top: Path, partial: Path, queue: Mapping[str, str] | str) -> Iterator[str]:

@@ -85,6 +85,15 @@ def test_a_repair_takes_nothing_from_what_was_begun_with_other_settings(bench):
     assert bench.left() == []
 
 
+def test_a_list_that_somebody_put_among_the_finished_is_said_and_not_used(bench):
+    (bench.folder / "source" / "mine.txt").write_text("x")
+    said = bench.fake(expect=2)
+    assert "input source: source holds what the stage that made it did not write: mine.txt; take it away" in said
+    assert "source holds what the stage that made it did not write: mine.txt" in bench.run("source", "--out", "source")
+    (bench.folder / "source" / "mine.txt").unlink()
+    bench.fake()
+
+
 def test_an_output_whose_input_was_damaged_later_stays_up_to_date(bench):
     bench.fake()
     _edit(bench.folder / "source" / "word.txt")
