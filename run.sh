@@ -61,7 +61,7 @@ if [[ $0 != */* ]]; then typed=(bash "${typed[@]}"); fi
 SIDAMO_COMMAND=$(IFS=$'\x1f'; printf '%s' "${typed[*]}")
 export SIDAMO_COMMAND
 started=$PWD
-known=(--help --force --detach --status --download
+known=(--help --force --verify --detach --status --download
        --recipe --system --sweep --stage --stop-stage --jobs --at-once --launcher --exp --data --model --set)
 given=" "
 while [ $# -gt 0 ]; do
@@ -69,7 +69,7 @@ while [ $# -gt 0 ]; do
   [[ $1 == --set || $given != *" $1 "* ]] || fail "option $1 is there twice; expected it once"
   given+="$1 "
   case "$1" in
-    --help|-h|--force|--detach|--status|--download)
+    --help|-h|--force|--verify|--detach|--status|--download)
       [ -z "$joined" ] || fail "option $1 takes no value, found '$2'"
   esac
   case "$1" in

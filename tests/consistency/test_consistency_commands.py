@@ -91,6 +91,8 @@ WRONG = [
     (("--recipe=",), "--recipe needs a value, found nothing"),
     (("--set", ""), "--set needs a value, found nothing"),
     (("--force=yes",), "--force takes no value, found 'yes'"),
+    (("--verify=yes",), "--verify takes no value, found 'yes'"),
+    (("--verif",), "unknown option --verif; did you mean --verify?"),
     (("--recipe", "toy", "--recipe=own"), "--recipe is there twice"),
     (("--force", "--force"), "--force is there twice"),
     (("--stage", "9"), "--stage '9'"),

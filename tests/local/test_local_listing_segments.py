@@ -221,3 +221,14 @@ def test_trials_name_parts_by_their_ids(calls, tmp_path):
     out = prepare(root, tmp_path / "x", channel="first", trials="t.txt", **table(root, lines))
     assert (out / "trials" / "t.txt").read_text() == (root / "t.txt").read_text()
     assert len(read_utt2spk(out / "utt2spk")) == 8
+
+
+def test_parts_of_a_file_that_cannot_be_read_are_refused_or_left_out(calls, tmp_path):
+    root, _ = calls
+    rows = [f"c{n}.wav,{'ab'[n % 2]},c{n}-{k},{k * 0.4},{k * 0.4 + 0.3:.3f}" for n in range(4) for k in range(5)]
+    given = table(root, [HEAD, *rows])
+    (root / "c3.wav").write_text("no audio")
+    with pytest.raises(RecipeError, match=r"5 of 20 audio files cannot be used: c3\.wav cannot be read as audio"):
+        prepare(root, tmp_path / "x", channel="first", **given)
+    out = prepare(root, tmp_path / "y", channel="first", bad_audio="exclude", max_bad=1.0, **given)
+    assert len(read_set(out, "test")) == 15
