@@ -27,9 +27,9 @@ Damage = dict[str, str]  # name of a promised file -> what is wrong with it
 
 
 def size_damage(folder: Path, stamp: Mapping[str, Any]) -> Damage:
-    """The promised files of an output that are gone or have another size than its stamp says."""
+    """The promised files of an output, and those beside them, that are gone or have another size than its stamp says."""
     sizes = stamp.get("sizes", {})  # stamps did not always have them
-    problems = ((name, _size_problem(folder / name, sizes.get(name))) for name in stamp["outputs"])
+    problems = ((name, _size_problem(folder / name, sizes.get(name))) for name in {**stamp["outputs"], **sizes})
     return {name: problem for name, problem in problems if problem}
 
 

@@ -18,6 +18,7 @@ STAMP = "stamp.json"
 _HASH_LENGTH = 64  # of a SHA-256 in hex: the content of an input folder; what a stage observes by itself is text
 _KEYS = {"fingerprint": str, "plan": dict, "content": str, "outputs": dict}  # of a stamp, whatever its age
 _BROUGHT = ("*.safetensors", "*.toml", "*.json", "speakers")  # files of a model, or of a back end, that somebody brings
+_LOGS = ("log.jsonl", "training.json")  # of a training, which nobody wants to do again for the sake of its log
 _PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
 
 
@@ -68,7 +69,9 @@ def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> s
 def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
     content = _hash_of(outputs)
-    sizes = {name: (folder / name).stat().st_size for name in outputs if (folder / name).is_file()}
+    # Also of what lies beside them without deciding anything (model.json, summary.json): later stages read it.
+    beside = {path.name for path in folder.iterdir() if path.is_file()} - {STAMP, *_LOGS}
+    sizes = {name: (folder / name).stat().st_size for name in sorted(beside | outputs.keys()) if (folder / name).is_file()}
     stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs, "sizes": sizes}
     stamp |= run_record() | {"seconds": round(seconds, 2)}
     files.write_json(folder / STAMP, stamp)

@@ -60,6 +60,17 @@ def test_what_merge_made_is_made_anew_without_any_unit(bench):
     assert (bench.folder / "out" / "units.json").is_file()
 
 
+def test_what_lies_beside_the_promised_files_is_looked_for_but_not_the_log_of_a_training(tmp_path):
+    for name in ("file", "model.json", "log.jsonl"):
+        (tmp_path / name).write_text("x")
+    stamp = write_stamp(tmp_path, {"stage": "embed"}, {"file": "0" * 64}, 0.0)
+    assert intact.size_damage(tmp_path, stamp) == {}
+    (tmp_path / "log.jsonl").unlink()
+    assert intact.size_damage(tmp_path, stamp) == {}
+    (tmp_path / "model.json").unlink()
+    assert intact.size_damage(tmp_path, stamp) == {"model.json": "is missing"}
+
+
 @pytest.mark.parametrize(("harm", "words"), [(_cut, "bytes, expected"), (_edit, "has other content than was written")])
 def test_a_damaged_input_is_refused_and_verify_of_its_stage_repairs_it(bench, harm, words):
     harm(bench.folder / "source" / "word.txt")
