@@ -93,7 +93,7 @@ def _where_made(folder: Path, stage: str) -> str:
     """Which stage of ./run.sh, and which system or sweep, has to be among those that a command goes through."""
     if stage not in NUMBERS:
         return ""
-    home, words = folder.absolute().parent, f"from --stage {NUMBERS[stage]} on"
+    home, words = folder.absolute().parent, f"from --stage {NUMBERS[stage]} on{', which trains again' * (stage == 'train')}"
     if stage not in ("train", "embed", "score"):
         return f" ({words})"
     if home.parent.parent.name == "sweeps":
