@@ -68,6 +68,7 @@ def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> s
 
 def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
+    outputs = {name: found for name, found in outputs.items() if name != STAMP}  # of a folder that is stamped anew
     content = _hash_of(outputs)
     # Also of what lies beside them without deciding anything (model.json, summary.json): later stages read it.
     beside = {path.name for path in folder.iterdir() if path.is_file()} - {STAMP, *_LOGS}
