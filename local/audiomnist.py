@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, lost, merge, prepare_unit, recover
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, read_gender, read_text, without_suffix
 from local.listing.published import PublishedSettings, find_folder, named, subfolders
 from steps.core.errors import RecipeError
 
-__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "lost", "merge", "prepare_unit", "recover"]
 
 _FILE = re.compile(r"(\d)_(\d+)_(\d+)\.\w+")
 _SPEAKER = re.compile(r"\d\d")

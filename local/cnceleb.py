@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, lost, merge, prepare_unit, recover
 from local.listing.documented import Compared, Counts, compare, table
 from local.listing.files import Row, audio_files, read_text, without_suffix
 from local.listing.published import PublishedSettings, subfolders
@@ -24,7 +24,7 @@ from steps.data.enrolment import Models, model_speakers
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials, check_known
 
-__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "lost", "merge", "prepare_unit", "recover"]
 
 # Counted by others in the second version of CN-Celeb 1; for its dev speakers and CN-Celeb 2 no count is sure.
 DOCUMENTED: Mapping[str, Counts] = {

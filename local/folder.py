@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing import files, first_bytes, folders, given_splits, kaldi, segments, tables
-from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import UNIT_SETTINGS, CorpusSettings, changed, inventory, list_units, lost, merge, prepare_unit, recover
 from local.listing.drawn_lists import is_only_scored
 from local.listing.files import NO_LEVEL, Row
 from local.listing.shards import site_root
 from steps.core.config import field
 
-__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "lost", "merge", "prepare_unit", "recover"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from local.listing.contradictions import Values
-from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, lost, merge, prepare_unit, recover
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, find_file, read_text
 from local.listing.published import PublishedSettings, best_forms, find_folder, named
@@ -31,7 +31,7 @@ from steps.data.item_lists import Item
 from steps.data.manifests import Utterance
 from steps.data.trials import Trials
 
-__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "lost", "merge", "prepare_unit", "recover"]
 
 _PATH = re.compile(r"(TRAIN|TEST)/(DR\d)/([FM][A-Z]{3}\d)/((?:SA|SI|SX)\d+)(_RIFF)?((?:\.(?:WAV|FLAC))+)")
 _SPEAKERS = {"TRAIN": 462, "TEST": 168}

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from local.listing.contradictions import Values
-from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, merge, prepare_unit, recover
+from local.listing.corpus import UNIT_SETTINGS, changed, inventory, list_units, lost, merge, prepare_unit, recover
 from local.listing.documented import Counts
 from local.listing.files import Row, audio_files, read_gender, read_text
 from local.listing.published import PublishedSettings, find_folder, named
 from steps.core.errors import RecipeError
 
-__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "merge", "prepare_unit", "recover"]
+__all__ = ["UNIT_SETTINGS", "Settings", "changed", "inventory", "list_units", "lost", "merge", "prepare_unit", "recover"]
 
 FOLDER = "wav48_silence_trimmed"
 

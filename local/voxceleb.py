@@ -162,7 +162,12 @@ def prepare_unit(settings: Settings, site: Mapping[str, str], unit: str, out: Pa
 
 def changed(settings: Settings, site: Mapping[str, str], manifests: Path, *, read_all: bool) -> str:
     """Return which audio has other content than finished manifests were made of, in words; "" if none has."""
-    return contents.changed(_corpus(settings, site).files, manifests, read_all=read_all)
+    return contents.changed(_corpus(settings, site).files, manifests, SHARD_SIZE, read_all=read_all)
+
+
+def lost(settings: Settings, site: Mapping[str, str], manifests: Path) -> dict[str, str]:
+    """Return what finished manifests should know of their files and do not: name of a file of theirs -> what is wrong."""
+    return contents.lost(_corpus(settings, site).files, manifests, SHARD_SIZE)
 
 
 def recover(settings: Settings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:

@@ -100,6 +100,12 @@ def outdated(job: Job) -> str:
     return compare(job.settings.prepare, job.site, job.out, read_all=job.verify) if compare else ""
 
 
+def lost(job: Job) -> dict[str, str]:
+    """What finished manifests should know of their files and do not."""
+    known = getattr(CORPORA[job.settings.prepare.type], "lost", None)
+    return known(job.settings.prepare, job.site, job.out) if known else {}
+
+
 def recover(job: Job, unit: str, old: Path, wrong: Mapping[str, str]) -> bool:
     """What is known of the files of one shard; those that have changed are opened again in `merge`."""
     known = getattr(CORPORA[job.settings.prepare.type], "recover", None)
@@ -141,6 +147,7 @@ STAGE = Stage(
     observe=observe,
     goes_on=goes_on,
     outdated=outdated,
+    lost=lost,
     recover=recover,
     finish=finish,
 )

@@ -83,7 +83,8 @@ class CorpusSettings:
     bad_audio: str = "fail"  # "fail" or "exclude": what is done with files that cannot be used
     max_bad: float = 0.01  # share of the files; more of them are an error even if excluded
     min_duration: float = 0.025  # s; speech that is shorter cannot be used: it has not one frame of features
-    check_audio: str = "decode"  # "decode" (every sample) or "header" (fast, finds neither damage nor silence)
+    # "decode" (every sample) or "header" (fast; finds neither damage nor silence, and knows audio by its first and last 64 KiB)
+    check_audio: str = "decode"
     channel: str = "mono"  # "mono" (more channels are an error), "first" or "second" channel
     sampling_rate: int = 0  # Hz that is expected; 0 = any
     mixed_sampling_rates: str = "fail"  # "fail" or "allow" (features.resample = true brings them to one)
@@ -194,7 +195,12 @@ def prepare_unit(settings: CorpusSettings, site: Mapping[str, str], unit: str, o
 
 def changed(settings: CorpusSettings, site: Mapping[str, str], manifests: Path, *, read_all: bool) -> str:
     """Return which audio has other content than finished manifests were made of, in words; "" if none has."""
-    return contents.changed(_listing(settings, site), manifests, read_all=read_all)
+    return contents.changed(_listing(settings, site), manifests, SHARD_SIZE, read_all=read_all)
+
+
+def lost(settings: CorpusSettings, site: Mapping[str, str], manifests: Path) -> dict[str, str]:
+    """Return what finished manifests should know of their files and do not: name of a file of theirs -> what is wrong."""
+    return contents.lost(_listing(settings, site), manifests, SHARD_SIZE)
 
 
 def recover(settings: CorpusSettings, site: Mapping[str, str], unit: str, manifests: Path, out: Path) -> bool:

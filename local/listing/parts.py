@@ -35,8 +35,8 @@ def inspect(path: Path, row: Row, siblings: tuple[Row, ...], *, decode: bool, ch
 
 
 def start_of(row: Row, sampling_rate: int) -> float:
-    """Return where a row begins in its file (s), at a sample."""
-    return round(row.start * sampling_rate) / sampling_rate if row.start else 0.0
+    """Return where a row begins in its file (s), at a sample; of a file whose rate is not known (0 Hz), as the row says."""
+    return round(row.start * sampling_rate) / sampling_rate if row.start and sampling_rate else row.start or 0.0
 
 
 @lru_cache(maxsize=1)

@@ -21,14 +21,15 @@ HASHED_BYTES = 4 << 30  # of an input, whose content is compared before a stage 
 NUMBERS = {"prepare": 1, "extract": 2, "augment": 3, "train": 4, "embed": 5, "score": 6, "fuse": 7, "align": 7, "report": 8}
 OTHER_CONTENT = "has other content than was written"
 _NUM_SHOWN = 5
+_LISTED = ".txt"  # ends the names of lists and scores, of which all that there are in a folder are read
 
 Damage = dict[str, str]  # name of a promised file -> what is wrong with it
 
 
 def size_damage(folder: Path, stamp: Mapping[str, Any]) -> Damage:
-    """The promised files of an output that are gone or have another size than its stamp says."""
+    """The promised files of an output, and those beside them, that are gone or have another size than its stamp says."""
     sizes = stamp.get("sizes", {})  # stamps did not always have them
-    problems = ((name, _size_problem(folder / name, sizes.get(name))) for name in stamp["outputs"])
+    problems = ((name, _size_problem(folder / name, sizes.get(name))) for name in {**stamp["outputs"], **sizes})
     return {name: problem for name, problem in problems if problem}
 
 
@@ -36,6 +37,30 @@ def damage(folder: Path, stamp: Mapping[str, Any], *, threads: int = 1) -> Damag
     """The promised files of an output that are not what its stamp says, by size and content."""
     wrong = size_damage(folder, stamp)
     return wrong | _content_damage(folder, stamp, [name for name in stamp["outputs"] if name not in wrong], threads)
+
+
+def strangers(folder: Path, stamp: Mapping[str, Any]) -> str:
+    """Lists and scores that lie among those of an output and are not of it, in words; "" if there are none.
+
+    Who reads the output would take them for its own.
+    """
+    parents = {Path(name).parent for name in stamp["outputs"] if name.endswith(_LISTED)}
+    found = {str(path.relative_to(folder)) for parent in parents for path in (folder / parent).glob(f"*{_LISTED}")}
+    added = sorted(found - stamp["outputs"].keys())
+    if not added:
+        return ""
+    more = f" and {len(added) - _NUM_SHOWN} more" if len(added) > _NUM_SHOWN else ""
+    return (
+        f"holds what the stage that made it did not write: {', '.join(added[:_NUM_SHOWN])}{more}; take it away (own trial lists: "
+        "--set prepare.trials=FILE)"
+    )
+
+
+def warn_of_strangers(folder: Path, stamp: Mapping[str, Any], log: logging.Logger) -> None:
+    """Say if there are any, of a finished output that is not made anew."""
+    added = strangers(folder, stamp)
+    if added:
+        log.warning("%s %s", folder, added)
 
 
 def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int = 1) -> None:
@@ -46,6 +71,9 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
     if not (folder / STAMP).is_file():  # a model from elsewhere
         return
     stamp = read_stamp(folder)
+    added = strangers(folder, stamp)
+    if added:
+        raise RecipeError(f"input {option}: {folder} {added}")
     wrong = size_damage(folder, stamp)
     if not wrong:
         chosen, left = _affordable(folder, stamp["outputs"])
@@ -57,8 +85,20 @@ def check_input(option: str, folder: Path, log: logging.Logger, *, threads: int 
         number = f"stage {NUMBERS[stage]} ({stage})" if stage in NUMBERS else f"steps.{stage}"
         raise RecipeError(
             f"input {option}: {folder} is not as {number} left it: {shown(wrong)}; the same ./run.sh "
-            f"with --verify added makes anew what is damaged{f' (from --stage {NUMBERS[stage]} on)' if stage in NUMBERS else ''}"
+            f"with --verify added makes anew what is damaged{_where_made(folder, stage)}"
         )
+
+
+def _where_made(folder: Path, stage: str) -> str:
+    """Which stage of ./run.sh, and which system or sweep, has to be among those that a command goes through."""
+    if stage not in NUMBERS:
+        return ""
+    home, words = folder.absolute().parent, f"from --stage {NUMBERS[stage]} on{', which trains again' * (stage == 'train')}"
+    if stage not in ("train", "embed", "score"):
+        return f" ({words})"
+    if home.parent.parent.name == "sweeps":
+        return f" ({words}, with the --sweep called {home.parent.name})"
+    return f" ({words}, with --system {home.name} or more)"
 
 
 def check_model(option: str, *folders: Path) -> None:

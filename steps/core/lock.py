@@ -56,8 +56,8 @@ def holder_of(out: Path) -> str:
 def _acquire(path: Path, text: str, out: Path) -> None:
     # The lock is written whole under another name and then linked: no reader ever sees half of it.
     draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}")
-    draft.write_text(text)
     try:
+        draft.write_text(text)
         for _ in range(100):
             try:
                 os.link(draft, path)

@@ -41,6 +41,12 @@ def partial_of(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+def discard(partial: Path) -> None:
+    """Remove a work folder. Without its plan nothing in it counts, so that half a removal does no harm."""
+    (partial / "plan.json").unlink(missing_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
 def finished_name(folder: Path) -> Path:
     """The output that a folder of work in progress becomes, or the folder of one that it becomes, for messages."""
     work = next((each for each in (folder, *folder.parents) if each.name.endswith(".partial")), None)

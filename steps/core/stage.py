@@ -30,14 +30,14 @@ from steps.core import config, files
 from steps.core.config import load_settings
 from steps.core.errors import EXIT_USER, RecipeError
 from steps.core.failures import as_recipe_error, quiet_threads
-from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage
+from steps.core.intact import OTHER_CONTENT, Damage, check_input, damage, shown, size_damage, warn_of_strangers
 from steps.core.interrupts import end_on_sigterm
 from steps.core.launch import Local, PartsFailed
 from steps.core.launchers import LAUNCHERS as LAUNCHERS  # where tests look for them
 from steps.core.launchers import read_launcher
 from steps.core.lock import locked
 from steps.core.log import command_line, configure
-from steps.core.parts import MISSING, NUM_UNITS, do_unit, keep_intact, launch, partial_of, run_part, unfinished, watcher
+from steps.core.parts import MISSING, NUM_UNITS, discard, do_unit, keep_intact, launch, partial_of, run_part, unfinished, watcher
 from steps.core.slurm import Slurm
 from steps.core.slurm_array import recorded, settle
 from steps.core.stamp import completed, differences, fingerprint, input_content, read_stamp, write_stamp
@@ -119,6 +119,7 @@ class Stage:
     goes_on: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda old, new: False
     # what an output was made of and is no longer so, beside what the plan says: audio whose content has changed, in words
     outdated: Callable[[Job], str] = lambda job: ""
+    lost: Callable[[Job], Damage] = lambda job: {}  # of a finished output, beside the promised files, what is made anew if gone
     # put into `job.out` what `work` would leave there, taken from a finished output of the same plan of which some files are
     # damaged (their names); False where that cannot be done, and the unit is worked on
     recover: Callable[[Job, str, Path, Damage], bool] = lambda job, unit, old, wrong: False
@@ -260,7 +261,7 @@ def _is_of(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, An
 
 def _narrowed(stage: Stage, job: Job, old: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
     old = completed(old, plan, {name: config.defaults(value) for name, value in vars(job.settings).items()})
-    if old["stage"] == stage.name:  # another stage's output has other sections
+    if old.get("stage") == stage.name:  # another stage's output has other sections
         old["settings"] = stage.narrow(old["settings"])
     return old
 
@@ -274,6 +275,11 @@ def _is_intact(stage: Stage, job: Job, stamp: Mapping[str, Any], force: bool) ->
             "choose another --exp (or --out), or add --force to set the old one aside and make it anew"
         )
     wrong = damage(job.out, stamp, threads=job.jobs) if job.verify else size_damage(job.out, stamp)
+    wrong |= stage.lost(job)
+    warn_of_strangers(job.out, stamp, job.log)
+    for option, folder in job.input_folders() if job.verify else ():
+        if option in job.input_lists:  # of several systems, which this run may not go through
+            check_input(option, folder, job.log, threads=job.jobs)
     if wrong and stage.resumes and not job.verify:
         raise RecipeError(
             f"{job.out} is not as it was left: {shown(wrong)}; put the files back, or add --verify to "
@@ -308,8 +314,8 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
         return
     begun = _begun_plan(stage, out)
     if begun is None:
-        _discard(partial)  # what a killed run was about to remove, or had not begun
-    elif force and not _serves(stage, begun, plan):
+        discard(partial)  # what a killed run was about to remove, or had not begun
+    elif not _serves(stage, begun, plan):  # also without --force: a finished output is repaired, of which this is no part
         _set_aside(partial, job.log, keep=stage.resumes)
     (partial / "units").mkdir(parents=True, exist_ok=True)
     files.write_json(partial / "plan.json", plan)
@@ -320,7 +326,7 @@ def _make(stage: Stage, job: Job, plan: dict[str, Any], *, force: bool, launcher
         check_input(option, folder, job.log, threads=job.jobs)
     stamp = read_stamp(out)
     if stamp is not None and not stage.resumes and _is_of(stage, job, stamp["plan"], plan):
-        keep_intact(stage, job, units, damage(out, stamp, threads=job.jobs))
+        keep_intact(stage, job, units, damage(out, stamp, threads=job.jobs) | stage.lost(job))
     _do_units(stage, job, units, launcher, arguments)
     merged = partial / "out"
     shutil.rmtree(merged, ignore_errors=True)
@@ -372,7 +378,7 @@ def _commit(stage: Stage, job: Job, plan: Mapping[str, Any], merged: Path, secon
     os.rename(merged, job.out)
     files.fsync(job.out.parent)
     for partial in (partial_of(job.out), *job.out.parent.glob(f"{job.out.name}.partial.old-*")):
-        _discard(partial)
+        discard(partial)
     job.log.info("done: %s (%.1f s)", job.out, seconds)
 
 
@@ -386,15 +392,9 @@ def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _discard(partial: Path) -> None:
-    """Remove a work folder. Without its plan nothing in it counts, so that half a removal does no harm."""
-    (partial / "plan.json").unlink(missing_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
-
-
 def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
     """Remove the work folder of a finished output: a run was killed between the two. One of other settings stays."""
     if partial_of(out).exists():
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
-                _discard(partial_of(out))
+                discard(partial_of(out))

@@ -15,7 +15,9 @@ from steps.core.log import command_line
 
 STAMP = "stamp.json"
 _HASH_LENGTH = 64  # of a SHA-256 in hex: the content of an input folder; what a stage observes by itself is text
+_KEYS = {"fingerprint": str, "plan": dict, "content": str, "outputs": dict}  # of a stamp, whatever its age
 _BROUGHT = ("*.safetensors", "*.toml", "*.json", "speakers")  # files of a model, or of a back end, that somebody brings
+_LOGS = ("log.jsonl", "training.json")  # of a training, which nobody wants to do again for the sake of its log
 _PACKAGES = ("torch", "torchaudio", "lhotse", "numpy", "scipy", "soundfile", "kaldiio", "scikit-learn")
 
 
@@ -32,8 +34,20 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
     if not folder.exists():
         return None
     if not (folder / STAMP).is_file():
-        raise RecipeError(f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --out")
-    return files.read_json(folder / STAMP)
+        raise RecipeError(
+            f"{folder}: is there but has no {STAMP}, so no stage made it; move it away or choose another --exp (or --out)"
+        )
+    try:
+        stamp = files.read_json(folder / STAMP)
+        is_whole = all(isinstance(stamp[name], kind) for name, kind in _KEYS.items())
+    except (RecipeError, TypeError, KeyError):
+        is_whole = False
+    if not is_whole:
+        raise RecipeError(
+            f"{folder / STAMP}: is damaged, not as a stage writes it; move {folder} away and rerun, which makes it anew (of a "
+            f"model that is brought with --model, or of the scores beside it, remove {STAMP} alone)"
+        )
+    return stamp
 
 
 def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> str:
@@ -53,8 +67,11 @@ def input_content(name: str, folder: Path, *, from_elsewhere: bool = False) -> s
 
 def write_stamp(folder: Path, plan: Mapping[str, Any], outputs: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Write and return the stamp: what decides (plan, content), and what is only recorded (commit, packages, time)."""
+    outputs = {name: found for name, found in outputs.items() if name != STAMP}  # of a folder that is stamped anew
     content = _hash_of(outputs)
-    sizes = {name: (folder / name).stat().st_size for name in outputs if (folder / name).is_file()}
+    # Also of what lies beside them without deciding anything (model.json, summary.json): later stages read it.
+    beside = {path.name for path in folder.iterdir() if path.is_file()} - {STAMP, *_LOGS}
+    sizes = {name: (folder / name).stat().st_size for name in sorted(beside | outputs.keys()) if (folder / name).is_file()}
     stamp = {"fingerprint": fingerprint(plan), "plan": plan, "content": content, "outputs": outputs, "sizes": sizes}
     stamp |= run_record() | {"seconds": round(seconds, 2)}
     files.write_json(folder / STAMP, stamp)

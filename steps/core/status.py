@@ -10,13 +10,12 @@ from typing import Any
 
 from steps.core import slurm
 from steps.core.errors import RecipeError
-from steps.core.files import read_json
 from steps.core.lock import holder_of
 from steps.core.log import configure
 from steps.core.parts import NUM_UNITS
 from steps.core.slurm_array import recorded
 from steps.core.slurm_task import status_path
-from steps.core.stamp import STAMP
+from steps.core.stamp import STAMP, read_stamp
 
 RUNS = "runs"  # what is kept of detached runs, in the folder of a recipe's outputs
 
@@ -44,8 +43,11 @@ def _outputs(top: Path) -> Iterator[Path]:
 
 
 def _finished_line(top: Path, folder: Path) -> str:
-    stamp = read_json(folder / STAMP)
-    return f"done      {stamp['plan']['stage']:<8} {folder.relative_to(top)}   {stamp['date']}, {stamp['seconds']:.0f} s"
+    try:
+        stamp = read_stamp(folder) or {}
+    except RecipeError as error:
+        return f"damaged   {folder.relative_to(top)}   {error}"
+    return f"done      {stamp['plan'].get('stage', '?'):<8} {folder.relative_to(top)}   {stamp['date']}, {stamp['seconds']:.0f} s"
 
 
 def _begun_lines(top: Path, partial: Path, queue: Mapping[str, str] | str) -> Iterator[str]:

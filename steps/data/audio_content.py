@@ -91,6 +91,16 @@ def write_content(out: Path, used: Iterable[tuple[str, str, str]]) -> None:
         file.writelines(lines)
 
 
+def read_content(manifests: Path, kind: str) -> dict[str, str]:
+    """Return path -> content of the audio of a kind in audio_content.tsv."""
+    found = {}
+    for line in (manifests / CONTENT).read_text(encoding="utf-8").splitlines():
+        of_kind, path, content = line.split("\t")
+        if of_kind == kind:
+            found[json.loads(f'"{path}"')] = content
+    return found
+
+
 def write_opened(out: Path, name: str, lines: Iterable[Line]) -> None:
     """Write opened/<name>.tsv."""
     (out / OPENED).mkdir(exist_ok=True)
@@ -104,8 +114,14 @@ def opened_names(manifests: Path, kind: str = "*") -> list[str]:
 
 
 def states(manifests: Path, name: str) -> list[str]:
-    """Return the states in opened/<name>.tsv, in order, which is all that is looked at where nothing has changed."""
-    text = (manifests / OPENED / f"{name}.tsv").read_text(encoding="utf-8")
+    """Return the states in opened/<name>.tsv, in order, which is all that is looked at where nothing has changed.
+
+    None where the file is gone or damaged.
+    """
+    try:
+        text = (manifests / OPENED / f"{name}.tsv").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
     return [line.partition("\t")[0] for line in text.splitlines()]
 
 
@@ -118,7 +134,7 @@ def read_opened(manifests: Path, name: str) -> list[Line]:
             root_name, audio = json.loads(where)
             lines.append(Line(state, content, root_name, audio, more))
     except (ValueError, OSError) as error:
-        raise RecipeError(f"{path}: is not as stage 1 (prepare) writes it ({error}); run stage 1 again with --force") from None
+        raise RecipeError(f"{path}: is not as stage 1 (prepare) writes it ({error}); run stage 1 again") from None
     return lines
 
 

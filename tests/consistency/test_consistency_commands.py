@@ -93,6 +93,8 @@ WRONG = [
     (("--verify=yes",), "--verify takes no value, found 'yes'"),
     (("--verif",), "unknown option --verif; did you mean --verify?"),
     (("--force=yes",), "--force takes no value, found 'yes'"),
+    (("--verify=yes",), "--verify takes no value, found 'yes'"),
+    (("--verif",), "unknown option --verif; did you mean --verify?"),
     (("--recipe", "toy", "--recipe=own"), "--recipe is there twice"),
     (("--force", "--force"), "--force is there twice"),
     (("--stage", "9"), "--stage '9'"),

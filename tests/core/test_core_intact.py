@@ -60,6 +60,17 @@ def test_what_merge_made_is_made_anew_without_any_unit(bench):
     assert (bench.folder / "out" / "units.json").is_file()
 
 
+def test_what_lies_beside_the_promised_files_is_looked_for_but_not_the_log_of_a_training(tmp_path):
+    for name in ("file", "model.json", "log.jsonl"):
+        (tmp_path / name).write_text("x")
+    stamp = write_stamp(tmp_path, {"stage": "embed"}, {"file": "0" * 64}, 0.0)
+    assert intact.size_damage(tmp_path, stamp) == {}
+    (tmp_path / "log.jsonl").unlink()
+    assert intact.size_damage(tmp_path, stamp) == {}
+    (tmp_path / "model.json").unlink()
+    assert intact.size_damage(tmp_path, stamp) == {"model.json": "is missing"}
+
+
 @pytest.mark.parametrize(("harm", "words"), [(_cut, "bytes, expected"), (_edit, "has other content than was written")])
 def test_a_damaged_input_is_refused_and_verify_of_its_stage_repairs_it(bench, harm, words):
     harm(bench.folder / "source" / "word.txt")
@@ -73,10 +84,61 @@ def test_a_damaged_input_is_refused_and_verify_of_its_stage_repairs_it(bench, ha
     assert (bench.folder / "out" / "u0.txt").read_text() == "u0 sound\n"
 
 
+def test_a_repair_takes_nothing_from_what_was_begun_with_other_settings(bench):
+    bench.fake()
+    content = bench.content()
+    bench.fake("--force", "--set", "embed.repeat=2", expect=1, FAKE="kill:u3")
+    (bench.folder / "out" / "u0.txt").unlink()
+    bench.calls()
+    bench.fake()
+    assert bench.calls() == ["u0"]
+    assert bench.content() == content
+    assert bench.left() == []
+
+
+def test_a_list_that_somebody_put_among_the_finished_is_said_and_not_used(bench):
+    (bench.folder / "source" / "mine.txt").write_text("x")
+    said = bench.fake(expect=2)
+    assert "input source: source holds what the stage that made it did not write: mine.txt; take it away" in said
+    assert "source holds what the stage that made it did not write: mine.txt" in bench.run("source", "--out", "source")
+    (bench.folder / "source" / "mine.txt").unlink()
+    bench.fake()
+
+
 def test_an_output_whose_input_was_damaged_later_stays_up_to_date(bench):
     bench.fake()
     _edit(bench.folder / "source" / "word.txt")
     assert "up to date" in bench.fake()
+
+
+def test_verify_compares_what_is_joined_too_as_the_run_may_not_go_through_all_of_it(bench):
+    bench.run("source", "--out", "second")
+    several = ("--source", "source", "--source", "second", "--out", "out")
+    bench.run("joined", *several)
+    _edit(bench.folder / "second" / "word.txt")
+    assert "up to date: out" in bench.run("joined", *several)
+    said = bench.run("joined", *several, "--verify", expect=2)
+    assert "input source: second is not as steps.source left it: word.txt has other content" in said
+    bench.run("source", "--out", "second", "--verify")
+    assert "up to date, and its content compared: out" in bench.run("joined", *several, "--verify")
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage", "words"),
+    [
+        ("exp/toy/resnet/scores", "score", "(from --stage 6 on, with --system resnet or more)"),
+        ("exp/toy/sweeps/lengths/p1/scores", "score", "(from --stage 6 on, with the --sweep called lengths)"),
+        ("exp/toy/manifests", "prepare", "(from --stage 1 on)"),
+    ],
+)
+def test_the_repair_names_the_system_that_a_run_may_not_go_through(tmp_path, folder, stage, words):
+    out = tmp_path / folder
+    out.mkdir(parents=True)
+    (out / "file").write_text("x")
+    write_stamp(out, {"stage": stage}, {"file": "0" * 64}, 0.0)
+    with pytest.raises(RecipeError) as caught:
+        intact.check_input("scores", out, logging.getLogger("intact"))
+    assert words in str(caught.value)
 
 
 def test_training_is_not_begun_anew_unasked(bench):

@@ -95,3 +95,10 @@ def test_an_input_that_is_absent_or_unfinished_is_refused(tmp_path):
     (tmp_path / "model").mkdir()
     written = stamp.write_stamp(tmp_path / "model", PLAN, {"a": "1"}, 1.0)
     assert stamp.input_content("model", tmp_path / "model") == written["content"]
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"plan": {}}', '{"plan": {"stage": "x"}, "fingerprint": "a"}'])
+def test_a_damaged_stamp_is_an_error_that_says_what_to_move(tmp_path, text):
+    (tmp_path / "stamp.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"stamp.json: is damaged.*move .* away and rerun"):
+        stamp.read_stamp(tmp_path)

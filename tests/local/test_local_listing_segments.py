@@ -239,3 +239,14 @@ def test_parts_of_next_to_nothing_are_named_with_their_line(calls, tmp_path, tim
     lines = [HEAD, f"c0.wav,a,a0,{times}", "c0.wav,b,b0,0.75,1.5", "c1.wav,a,a1,0,1", "c1.wav,b,b1,1,2"]
     with pytest.raises(RecipeError, match=words):
         prepare(root, tmp_path / "x", channel="first", min_utterances=1, **table(root, lines))
+
+
+def test_parts_of_a_file_that_cannot_be_read_are_refused_or_left_out(calls, tmp_path):
+    root, _ = calls
+    rows = [f"c{n}.wav,{'ab'[n % 2]},c{n}-{k},{k * 0.4},{k * 0.4 + 0.3:.3f}" for n in range(4) for k in range(5)]
+    given = table(root, [HEAD, *rows])
+    (root / "c3.wav").write_text("no audio")
+    with pytest.raises(RecipeError, match=r"5 of 20 audio files cannot be used: c3\.wav cannot be read as audio"):
+        prepare(root, tmp_path / "x", channel="first", **given)
+    out = prepare(root, tmp_path / "y", channel="first", bad_audio="exclude", max_bad=1.0, **given)
+    assert len(read_set(out, "test")) == 15

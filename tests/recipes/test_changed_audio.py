@@ -102,6 +102,30 @@ def test_audio_that_was_only_touched_or_copied_is_up_to_date_and_looked_at_once(
     assert lines["s0/u0.wav"].state == state_of(corpus / "s0" / "u0.wav")
 
 
+@pytest.mark.parametrize("harm", ["remove", "cut", "garble"])
+def test_records_of_opened_audio_that_are_gone_are_made_anew_and_hide_no_change(stage, corpus, harm):
+    assert stage(prepare, out="manifests")[0] == 0
+    known = corpus.parent / "manifests" / "opened" / "speech.00000.tsv"
+    right, content = read_opened(corpus.parent / "manifests", "speech.00000"), (corpus / "s1" / "u2.wav").read_bytes()
+    if harm == "remove":
+        shutil.rmtree(known.parent)
+    elif harm == "cut":
+        known.write_bytes(known.read_bytes()[:900])
+    else:
+        known.write_bytes(known.read_bytes().replace(b"{", b"\xff", 3))
+    _rewrite(corpus / "s1" / "u2.wav")
+    status, said = stage(prepare, out="manifests")
+    assert status == 2
+    assert "other content than when stage 1 read it: s1/u2.wav (of 20)" in said
+    (corpus / "s1" / "u2.wav").write_bytes(content)
+    status, said = stage(prepare, out="manifests")
+    assert status == 0
+    assert "opened/speech.00000.tsv is missing or damaged" in said
+    made = read_opened(corpus.parent / "manifests", "speech.00000")
+    assert [line[1:] for line in made] == [line[1:] for line in right]
+    assert "up to date" in stage(prepare, out="manifests")[1]
+
+
 def test_verify_reads_all_audio(stage, corpus, monkeypatch):
     assert stage(prepare, out="manifests")[0] == 0
     _rewrite(corpus / "s1" / "u2.wav")

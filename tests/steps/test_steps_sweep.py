@@ -32,7 +32,7 @@ def points(tmp_path):
         folder.mkdir()
         record = {"recipe": "r", "system": f"length.{number}", "backend": "cosine", "trials": {"o": {"eer": eer}}}
         files.write_json(folder / "result.json", record)
-        files.write_json(folder / "stamp.json", {"content": str(eer), "outputs": {}, "plan": {}})
+        files.write_json(folder / "stamp.json", {"fingerprint": "", "content": str(eer), "outputs": {}, "plan": {}})
     return tmp_path
 
 
