@@ -393,8 +393,8 @@ def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
 
 
 def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
-    """Remove the work folder of a finished output: a run was killed between the two. One of other settings stays."""
-    if partial_of(out).exists():
+    """Remove the work folder of a finished output: a run was killed between the two. One of other settings, or with jobs, stays."""
+    if partial_of(out).exists() and not recorded(partial_of(out)):
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
                 discard(partial_of(out))
