@@ -393,7 +393,7 @@ def _set_aside(folder: Path, log: logging.Logger, *, keep: bool) -> None:
 
 
 def _remove_leftovers(out: Path, plan: Mapping[str, Any]) -> None:
-    """Remove the work folder of a finished output: a run was killed between the two. One of other settings, or with jobs, stays."""
+    """Remove the work folder of a finished output: a run was killed between the two. That of other settings or jobs stays."""
     if partial_of(out).exists() and not recorded(partial_of(out)):
         with contextlib.suppress(RecipeError), locked(out):  # somebody works there: then it is theirs
             if _partial_plan(out) in (None, plan):
