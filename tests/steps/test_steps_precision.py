@@ -40,7 +40,7 @@ def test_training_is_refused_with_the_reason_and_a_rerun_with_what_it_says_works
     refused = started("train", tmp_path / "model", (*settings, "train.precision=bf16"), **inputs)
     assert refused.returncode == 2, refused.stderr
     assert (
-        "train.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; set train.precision = float32, or auto"
+        "train.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; add --set train.precision=float32, or auto"
         in (refused.stderr)
     )
     assert "Traceback" not in refused.stderr
@@ -53,5 +53,5 @@ def test_embedding_is_refused_with_the_reason(stages, tmp_path):
     settings = (*stages.FBANK, *BILSTM, "embed.precision=bf16")
     refused = started("embed", tmp_path / "embeddings", settings, features=stages.features, model=stages.model)
     assert refused.returncode == 2, refused.stderr
-    assert "embed.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; set embed.precision" in refused.stderr
+    assert "embed.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; add --set embed.precision" in refused.stderr
     assert "Traceback" not in refused.stderr
