@@ -92,20 +92,41 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Return (number, object) of the lines of a file of JSON lines, gzipped where its name says so.
 
     Raises:
-        RecipeError: missing file, or a line that is no JSON object.
+        RecipeError: missing file, a line that is no JSON object, or a file that is one JSON value of all recordings.
     """
     found = []
-    for number, line in enumerate(_text_of(path).split("\n"), start=1):
+    whole = _text_of(path)
+    for number, line in enumerate(whole.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
+            _refuse_one_value(path, whole)
             raise RecipeError(f"{path}:{number}: expected a JSON object a line ({error}); correct the line") from None
         if not isinstance(value, dict):
+            _refuse_one_value(path, whole)
             raise RecipeError(f"{path}:{number}: expected a JSON object a line, found {line[:60]!r}; correct the line")
         found.append((number, value))
+    if len(found) == 1:
+        _refuse_one_value(path, whole)
     return found
+
+
+def _refuse_one_value(path: Path, whole: str) -> None:
+    """Raise a RecipeError if a file is one array, or one object by id as SpeechBrain writes it; say what makes lines of it."""
+    try:
+        value = json.loads(whole)
+    except (ValueError, RecursionError):
+        return
+    by_id = isinstance(value, dict) and value and all(isinstance(each, dict) for each in value.values())
+    if not isinstance(value, list) and not by_id:
+        return
+    program = "'.[]'" if isinstance(value, list) else "'to_entries[] | {id: .key} + .value'"
+    raise RecipeError(
+        f"{path}: is one JSON {'array' if isinstance(value, list) else 'object'} of {len(value)} entries; expected an object a "
+        f"line, one for each recording; make lines of it: jq -c {program} {path.name} > lines.jsonl"
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

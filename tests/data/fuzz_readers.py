@@ -209,7 +209,11 @@ def _settings() -> dict[str, dict[str, Any]]:
         "sweep": _one("sweep.toml", SWEEP, read_sweep),
         "launch": _one("mine.toml", LAUNCH, _read_launcher),
         "json": _one("roots.json", b'{"train": "corpus", "test": "", "x": [1.5, null, true]}', read_json),
-        "stamp": _one("stamp.json", b'{"fingerprint": "ab", "plan": {"stage": "x"}}', lambda path: read_stamp(path.parent)),
+        "stamp": _one(
+            "stamp.json",
+            b'{"fingerprint": "ab", "plan": {"stage": "x"}, "content": "c", "outputs": {"x.txt": "d"}}',
+            lambda path: read_stamp(path.parent),
+        ),
     }
 
 

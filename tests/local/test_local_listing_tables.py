@@ -372,3 +372,21 @@ def test_a_split_without_test_data_names_what_repairs_it(corpus, tmp_path):
     with pytest.raises(RecipeError, match=r"no utterance is test data; add --set prepare.split=made"):
         prepare(corpus, tmp_path / "x", split="column", **changes)
     prepare(corpus, tmp_path / "y", split="made", **changes)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("kind", ["array", "object"])
+def test_one_json_value_of_all_recordings_is_told_what_makes_lines_of_it(corpus, tmp_path, kind, indent):
+    every = [{"wav": path, "spk_id": speaker} for path, speaker in PATHS]
+    value = every if kind == "array" else {f"u{number}": each for number, each in enumerate(every)}
+    (corpus / "all.json").write_text(json.dumps(value, indent=indent))
+    program = r"jq -c '\.\[\]'" if kind == "array" else r"jq -c 'to_entries\[\] \| \{id: \.key\} \+ \.value'"
+    with pytest.raises(RecipeError, match=rf"all.json: is one JSON {kind} of 12 entries; .*{program} all.json > lines.jsonl"):
+        prepare(corpus, tmp_path / "x", split="test", table="all.json")
+
+
+@pytest.mark.parametrize("text", ["5\n", '{"path": "a.wav",\n'])
+def test_other_json_is_refused_by_its_line(corpus, tmp_path, text):
+    (corpus / "all.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"all.json:1: expected a JSON object a line"):
+        prepare(corpus, tmp_path / "x", split="test", table="all.json")

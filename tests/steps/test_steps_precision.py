@@ -53,5 +53,7 @@ def test_embedding_is_refused_with_the_reason(stages, tmp_path):
     settings = (*stages.FBANK, *BILSTM, "embed.precision=bf16")
     refused = started("embed", tmp_path / "embeddings", settings, features=stages.features, model=stages.model)
     assert refused.returncode == 2, refused.stderr
-    assert "embed.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; add --set embed.precision" in refused.stderr
+    assert (
+        "embed.precision = 'bf16', but this CPU (AVX2) has no lstm layer in bfloat16; add --set embed.precision" in refused.stderr
+    )
     assert "Traceback" not in refused.stderr
