@@ -49,7 +49,7 @@ def state_of(path: Path | str) -> str:
     """
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte in its name
         return ABSENT
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
@@ -116,7 +116,7 @@ def opened_names(manifests: Path, kind: str = "*") -> list[str]:
 def states(manifests: Path, name: str) -> list[str]:
     """Return the states in opened/<name>.tsv, in order, which is all that is looked at where nothing has changed.
 
-    None where the file is gone or damaged.
+    There are none where the file is gone or damaged.
     """
     try:
         text = (manifests / OPENED / f"{name}.tsv").read_text(encoding="utf-8")

@@ -198,3 +198,8 @@ def test_only_the_ends_of_a_file_are_read_where_only_its_header_was(stage, corpu
         file.seek(299_999)
         file.write(b"1")
     assert content_of(large, whole=False) != ends
+
+
+def test_a_name_that_no_file_can_have_is_absent_and_no_traceback():
+    assert state_of("a\0b.wav") == "absent"
+    assert content_of("a\0b.wav") == ""
