@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,16 +11,23 @@ from steps.data.audio import Inspection
 from steps.data.audio_parts import Part, inspect_parts
 
 
-def of_files(rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
+@dataclass(frozen=True, eq=False)
+class Siblings:
+    """The rows that are parts or channels of one file; compared by identity, as there may be thousands, asked for one by one."""
+
+    rows: tuple[Row, ...]
+
+
+def of_files(rows: Iterable[Row]) -> dict[str, Siblings]:
     """Return path -> the rows that are parts or channels of that file."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.part:
             found[row.path].append(row)
-    return {path: tuple(each) for path, each in found.items()}
+    return {path: Siblings(tuple(each)) for path, each in found.items()}
 
 
-def inspect(path: Path, row: Row, siblings: tuple[Row, ...], *, decode: bool, channel: int) -> Inspection:
+def inspect(path: Path, row: Row, siblings: Siblings, *, decode: bool, channel: int) -> Inspection:
     """Return what is found out about a row, of the parts of one file that are asked for one after the other.
 
     Args:
@@ -29,8 +37,7 @@ def inspect(path: Path, row: Row, siblings: tuple[Row, ...], *, decode: bool, ch
         decode: every sample; false: only the header.
         channel: of parts that say none; 0 = the first, MONO = the only one.
     """
-    parts = tuple(_part(each, channel) for each in siblings)
-    found = _inspected(path, _time(path), parts, decode)[_part(row, channel)]
+    found = _inspected(path, _time(path), siblings, decode, channel)[_part(row, channel)]
     return found._replace(problem=f"{found.problem} ({row.where})") if found.problem and row.source else found
 
 
@@ -40,7 +47,8 @@ def start_of(row: Row, sampling_rate: int) -> float:
 
 
 @lru_cache(maxsize=1)
-def _inspected(path: Path, time: int, parts: tuple[Part, ...], decode: bool) -> dict[Part, Inspection]:
+def _inspected(path: Path, time: int, siblings: Siblings, decode: bool, channel: int) -> dict[Part, Inspection]:
+    parts = [_part(each, channel) for each in siblings.rows]
     return dict(zip(parts, inspect_parts(path, parts, decode=decode), strict=True))
 
 

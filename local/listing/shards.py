@@ -162,7 +162,7 @@ def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool
     opened, siblings = [], parts.of_files(found.rows[first : first + size])
     with atomic_write(out / "utterances.jsonl") as file:
         for row in found.rows[first : first + size]:
-            each = _open(kind, row, found.root / row.path, found.channel, decode, siblings.get(row.path, ()))
+            each = _open(kind, row, found.root / row.path, found.channel, decode, siblings.get(row.path))
             file.write(json.dumps(record_of(each, found.channel), sort_keys=True) + "\n")
             opened.append(each.judged(found.channel))
     findings.write(out / findings.PROBLEMS, findings.problems(opened))
@@ -186,7 +186,7 @@ def read_units(listing: Listing, unit_folders: Mapping[str, Path], *, decode: bo
         for row in found.rows:
             path, record = found.root / row.path, known.pop(row)
             if record is None or not _serves(record, row, path, found.channel):
-                opened.append(_open(kind, row, path, found.channel, decode, siblings.get(row.path, ())))
+                opened.append(_open(kind, row, path, found.channel, decode, siblings.get(row.path)))
             else:
                 opened.append(Opened(kind=kind, row=row, **{name: record[name] for name in _FOUND}))
     return opened
@@ -204,7 +204,7 @@ class _Records:
     def __init__(self, folders: Iterable[Path]) -> None:
         lines = (json.loads(line) for folder in folders for line in _lines(folder / "utterances.jsonl"))
         self._groups = groupby(lines, key=lambda record: record.get("path", ""))
-        self._waiting: dict[str, list[dict]] = {}
+        self._waiting: dict[str, dict[str, dict]] = {}  # path -> id -> record
 
     def pop(self, row: Row) -> dict | None:
         """Return the record of a file, None if no shard had it; then all the others are in memory.
@@ -215,13 +215,11 @@ class _Records:
             path, group = next(self._groups, ("", ()))
             if not path:
                 return None
-            self._waiting[path] = list(group)
+            self._waiting[path] = {record["id"]: record for record in group}
         records = self._waiting[row.path]
-        same = [record for record in records if record["id"] == row.id]
         if len(records) == 1:
-            del self._waiting[row.path]
-            return records[0]
-        return same[0] if same else None
+            return self._waiting.pop(row.path).popitem()[1]
+        return records.get(row.id)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -328,7 +326,7 @@ def write_pairs(path: Path, values: Mapping[str, str]) -> None:
             file.writelines(lines)
 
 
-def _open(kind: str, row: Row, path: Path, channel: int, decode: bool, siblings: tuple[Row, ...] = ()) -> Opened:
+def _open(kind: str, row: Row, path: Path, channel: int, decode: bool, siblings: parts.Siblings | None) -> Opened:
     state = state_of(path)  # taken first: what is changed while it is open counts as changed
     if row.part:
         info, problem, remark = parts.inspect(path, row, siblings, decode=decode, channel=max(0, channel))
