@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from local.listing.shards import Files, Listing, Opened, record_of
+from local.listing.shards import Files, Listing, Opened, record_of, shards_of, unit_names
 from steps.core.errors import RecipeError
 from steps.core.files import atomic_write
 from steps.core.log import progress
@@ -36,9 +36,8 @@ def write(out: Path, opened: Iterable[Opened], listing: Listing, size: int, used
         by_kind[each.kind].append(each)
     write_content(out, ((each.kind, each.row.path, each.content) for each in opened if each.row.id in used))
     for kind, files in by_kind.items():
-        for number, first in enumerate(range(0, len(files), size)):
-            lines = (_line(each, listing[kind]) for each in files[first : first + size])
-            write_opened(out, f"{kind}.{number:05d}", lines)
+        for name, first in shards_of(kind, len(files), size):
+            write_opened(out, name, (_line(each, listing[kind]) for each in files[first : first + size]))
 
 
 def _line(each: Opened, files: Files) -> Line:
@@ -63,8 +62,8 @@ def lost(listing: Listing, manifests: Path, size: int) -> dict[str, str]:
     """Return what finished manifests should know of their files and do not: name of a file of theirs -> what is wrong."""
     if not (manifests / CONTENT).is_file():
         return {}  # made before contents were recorded
-    names = {f"{OPENED}/{name}.tsv" for kind, files in listing.items() for name, _ in _shards(kind, files, size)}
-    return {name: "is missing or damaged" for name in sorted(names) if not (manifests / name).is_file()}
+    names = (f"{OPENED}/{name}.tsv" for name in unit_names(listing, size))
+    return {name: "is missing or damaged" for name in names if not (manifests / name).is_file()}
 
 
 def changed(listing: Listing, manifests: Path, size: int, *, read_all: bool = False) -> str:
@@ -84,13 +83,8 @@ def changed(listing: Listing, manifests: Path, size: int, *, read_all: bool = Fa
     return f"audio has other content than when stage 1 read it: {first} (of {num})"
 
 
-def _shards(kind: str, files: Files, size: int) -> list[tuple[str, int]]:
-    """Name, and number of the first row, of each shard."""
-    return [(f"{kind}.{number:05d}", first) for number, first in enumerate(range(0, len(files.rows), size))]
-
-
 def _changed_files(kind: str, files: Files, manifests: Path, size: int, read_all: bool) -> Iterator[str]:
-    every = _shards(kind, files, size)
+    every = shards_of(kind, len(files.rows), size)
     for name, first in progress(every, title=f"audio of {kind}", total=len(every), logger=_LOG):
         begins = states(manifests, name)
         paths = [(row.path, files.root / row.path) for row in files.rows[first : first + size]]  # the names are those of the plan

@@ -152,7 +152,12 @@ def units(listing: Listing, size: int) -> list[str]:
 
 def unit_names(listing: Listing, size: int) -> list[str]:
     """Return the names `<kind>.<number>` of the shards of `size` files, whatever their ids are."""
-    return sorted(f"{kind}.{number:05d}" for kind, found in listing.items() for number in range(-(-len(found.rows) // size)))
+    return sorted(name for kind, found in listing.items() for name, _ in shards_of(kind, len(found.rows), size))
+
+
+def shards_of(kind: str, num: int, size: int) -> list[tuple[str, int]]:
+    """Return (name, number of the first row) of the shards of `num` rows of a kind."""
+    return [(f"{kind}.{number:05d}", first) for number, first in enumerate(range(0, num, size))]
 
 
 def open_unit(listing: Listing, unit: str, out: Path, *, size: int, decode: bool) -> None:

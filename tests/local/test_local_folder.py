@@ -14,6 +14,7 @@ from steps.core.errors import RecipeError
 from steps.data.audio import read_audio
 from steps.data.manifests import audio_root, has_set, read_roots, read_set, read_utt2spk
 from steps.data.trials import read_trials
+from tests.local import listed_corpora
 
 VOICES = Path(__file__).parents[3] / "shared" / "data" / "voices"
 RATE = 8000
@@ -38,16 +39,7 @@ def corpus(tmp_path) -> Path:
 
 
 def prepare(root: Path, out: Path, site: dict[str, str] | None = None, **changes) -> Path:
-    settings = Settings(**changes)
-    site = {"corpus": str(root)} | (site or {})
-    folder.inventory(settings, site)
-    units = folder.list_units(settings, site)
-    for unit in units:
-        (out / "units" / unit).mkdir(parents=True)
-        folder.prepare_unit(settings, site, unit, out / "units" / unit)
-    (out / "out").mkdir(exist_ok=True)
-    folder.merge(settings, site, {unit: out / "units" / unit for unit in units}, out / "out")
-    return out / "out"
+    return listed_corpora.prepare(root, out, site, **{"split": "auto"} | changes)
 
 
 def contents(folder_: Path) -> dict[str, bytes]:
